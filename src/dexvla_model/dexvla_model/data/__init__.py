@@ -1,0 +1,1 @@
+"""Demonstrations on disk and the batches made of them."""

@@ -1,0 +1,1 @@
+"""Training DexVLA: the training file, the batches and the loop."""
