@@ -1,0 +1,61 @@
+"""Recording what the controllers command, so that limits can be checked on what the robot was really told. No ROS."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dexvla_model.errors import UserError
+
+
+@dataclass
+class CommandRecorder:
+    """Collects the command of every controller update and writes it to an .npz file.
+
+    The file holds `joints` (J,), `times_s` (N,), `positions_rad`, `velocities_rad_s` and `accelerations_rad_s2`
+    (N, J), and `episode_starts` (M,), the index of the first row after each reset.
+    """
+
+    path: Path
+    joints: tuple[str, ...]
+    _times_s: list[float] = field(default_factory=list, repr=False)
+    _commands: list[np.ndarray] = field(default_factory=list, repr=False)
+    _episode_starts: list[int] = field(default_factory=lambda: [0], repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch()
+        except OSError as error:
+            raise UserError(
+                f"record_commands {self.path}: the file cannot be written ({error.strerror}); name another one."
+            ) from error
+
+    def add(self, time_s: float, command: np.ndarray) -> None:
+        """Take the command of one update: (3, J) positions, velocities, accelerations."""
+        self._times_s.append(time_s)
+        self._commands.append(command)
+
+    def start_episode(self) -> None:
+        """The world was reset: the next command has nothing to do with the last."""
+        self._episode_starts.append(len(self._times_s))
+
+    def save(self) -> None:
+        """Write the file."""
+        commands = np.array(self._commands).reshape(-1, 3, len(self.joints))
+        np.savez_compressed(
+            self.path,
+            joints=np.array(self.joints),
+            times_s=np.array(self._times_s),
+            positions_rad=commands[:, 0],
+            velocities_rad_s=commands[:, 1],
+            accelerations_rad_s2=commands[:, 2],
+            episode_starts=np.array(self._episode_starts),
+        )
+
+
+def load_recording(path: Path) -> dict[str, Sequence]:
+    """The arrays of a recording by name."""
+    with np.load(path, allow_pickle=False) as recording:
+        return dict(recording)

@@ -1,0 +1,1 @@
+"""Episodes through the ROS graph: asked for, watched, judged and filmed from outside."""

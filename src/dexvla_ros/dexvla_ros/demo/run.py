@@ -1,0 +1,138 @@
+"""`dexvla demo` itself: a graph of its own, episodes in it, and what is said of them."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import randrange
+
+from rich.console import Console
+
+from dexvla_model.errors import UserError
+from dexvla_model.robot import load_robot
+from dexvla_ros.bringup import GraphOptions, simulated_graph
+from dexvla_ros.cli.exit_codes import GRAPH_FAILED, SUCCESS, TASK_FAILED
+from dexvla_ros.cli.node_output import node_printer
+from dexvla_ros.demo.outcome import EpisodeOutcome, summarise
+from dexvla_ros.demo.task_session import TaskSession
+from dexvla_ros.demo.video import EpisodeVideo
+from dexvla_ros.graph_client import GraphError
+from dexvla_ros.supervisor import Supervisor
+
+# Domains whose ports lie below those that Linux hands out by itself.
+_DOMAINS = 100
+_LAST_DOMAIN = 232
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What the demo does: one episode per seed.
+
+    Attributes:
+        instruction: None = what each world asks for.
+        timeout_s: of an episode, in simulated time.
+        output: folder for videos and logs.
+    """
+
+    graph: GraphOptions
+    seeds: Sequence[int]
+    instruction: str | None
+    timeout_s: float
+    output: Path
+    video: bool
+
+
+def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
+    """Run it; the exit code. With `json_only` what is meant for people goes to stderr."""
+    console = Console(stderr=json_only, highlight=False, soft_wrap=True)
+    outcomes: list[EpisodeOutcome] = []
+    try:
+        with own_domain():
+            _run_episodes(plan, console, verbose, outcomes)
+    except GraphError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(str(error), style="bold red", markup=False)
+        return GRAPH_FAILED
+    if len(outcomes) > 1:
+        summary = summarise(outcomes)
+        console.print(f"[bold]{summary['successes']} of {summary['episodes']} episodes succeeded.[/bold]")
+        print(json.dumps(summary), flush=True)
+    return SUCCESS if all(outcome.success for outcome in outcomes) else TASK_FAILED
+
+
+@contextmanager
+def own_domain() -> Iterator[int]:
+    """A ROS domain that no other graph on this host uses, in ROS_DOMAIN_ID; one that the user has set stands.
+
+    Raises:
+        UserError: what the user has set is no domain.
+    """
+    chosen = os.environ.get("ROS_DOMAIN_ID")
+    if chosen:
+        if not chosen.isdigit() or int(chosen) > _LAST_DOMAIN:
+            raise UserError(f"ROS_DOMAIN_ID is {chosen!r} (allowed: 0 to {_LAST_DOMAIN}); correct or unset it.")
+        yield int(chosen)
+        return
+    # ament_cmake_ros' coordinator: whoever holds the domain's port holds the domain.
+    from domain_coordinator import domain_id
+
+    first = randrange(_DOMAINS)
+    candidates = ((first + number) % _DOMAINS + 1 for number in range(_DOMAINS))
+    reserved = domain_id(lambda: next(candidates))
+    os.environ["ROS_DOMAIN_ID"] = str(reserved.__enter__())
+    try:
+        yield int(os.environ["ROS_DOMAIN_ID"])
+    finally:
+        del os.environ["ROS_DOMAIN_ID"]
+        # Nothing of the body's may reach the coordinator, which takes an OSError for a port in use.
+        reserved.__exit__(None, None, None)
+
+
+def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: list[EpisodeOutcome]) -> None:
+    robot = load_robot(plan.graph.robot)
+    nodes = simulated_graph(plan.graph)
+    show = node_printer(console, verbose)
+    with Supervisor(nodes, plan.output / "logs", use_sim_time=True, on_line=show) as supervisor:
+        with console.status("Starting simulation and nodes ..."):
+            supervisor.bring_up()
+            session = TaskSession(
+                supervisor.client, robot, plan.graph.policy, lambda text, time_s: _print_sub_step(console, text, time_s)
+            )
+            session.wait_until_ready()
+        for number, seed in enumerate(plan.seeds):
+            asked = session.reset(seed)
+            told = plan.instruction or asked
+            console.print(f"\n[bold cyan]{told}[/bold cyan]  [dim]episode {number + 1}, seed {seed}[/dim]")
+            video = None
+            if plan.video:
+                video = EpisodeVideo(plan.output / f"seed_{seed:04d}.mp4", robot.cameras, told)
+            try:
+                outcome = session.run(seed, told, plan.timeout_s, video)
+            except GraphError as error:
+                holds = session.wait_until_at_rest()
+                console.print("The robot holds." if holds else "The robot's state is unknown.", style="yellow")
+                print(json.dumps(session.broken_off(seed, told, video, str(error)).to_json()), flush=True)
+                raise
+            finally:
+                if video is not None:
+                    video.close()
+            outcomes.append(outcome)
+            _print_outcome(console, outcome)
+            print(json.dumps(outcome.to_json()), flush=True)
+            if outcome.error is not None:
+                raise GraphError(f"The episode failed: {outcome.error}")
+
+
+def _print_sub_step(console: Console, text: str, time_s: float) -> None:
+    console.print(f"[dim]{time_s:6.1f} s[/dim]  {text}")
+
+
+def _print_outcome(console: Console, outcome: EpisodeOutcome) -> None:
+    verdict = "[bold green]succeeded[/bold green]" if outcome.success else "[bold red]did not succeed[/bold red]"
+    details = f"{outcome.duration_s:.1f} s"
+    if outcome.error:
+        details += f"; {outcome.error}"
+    console.print(f"  {verdict} [dim]({details})[/dim]")
+    if outcome.video:
+        console.print(f"  [dim]video: {outcome.video}[/dim]")

@@ -1,0 +1,56 @@
+"""dexvla_msgs/Observation to the policy's Observation, and back."""
+
+from collections.abc import Sequence
+
+from sensor_msgs.msg import JointState
+
+from dexvla_model.observation import InvalidObservation, Observation
+from dexvla_model.robot import RobotDescription
+from dexvla_msgs.msg import Observation as ObservationMessage
+from dexvla_ros.messages.images import image_from_message, image_to_message
+from dexvla_ros.messages.joint_states import state_from_message
+from dexvla_ros.messages.stamps import stamp_from_message, stamp_to_message
+
+
+def observation_to_message(
+    observation: Observation, joint_state: JointState, frames: Sequence[str], image_stamps_s: Sequence[float]
+) -> ObservationMessage:
+    """The message of an observation.
+
+    Args:
+        joint_state: the measurement behind `observation.state`, sent on as it came.
+        frames, image_stamps_s: optical frame and capture time of each image, in the order of `observation.images`.
+    """
+    message = ObservationMessage(camera_roles=list(observation.images), joint_state=joint_state)
+    message.header.stamp = stamp_to_message(observation.stamp_s)
+    message.images = [
+        image_to_message(image, stamp_s, frame)
+        for image, frame, stamp_s in zip(observation.images.values(), frames, image_stamps_s, strict=True)
+    ]
+    return message
+
+
+def observation_from_message(robot: RobotDescription, message: ObservationMessage) -> Observation:
+    """The observation, without ground truth.
+
+    Raises:
+        InvalidObservation: a camera or joint of the robot file is missing, a size is not the one the model sees, or
+            the message contradicts itself.
+    """
+    if len(message.camera_roles) != len(message.images):
+        raise InvalidObservation(f"{len(message.camera_roles)} camera roles came with {len(message.images)} images")
+    images = dict(zip(message.camera_roles, map(image_from_message, message.images)))
+    for camera in robot.cameras:
+        if camera.role not in images:
+            raise InvalidObservation(f"there is no image of the camera {camera.role}")
+        if images[camera.role].shape[:2] != (camera.model_height, camera.model_width):
+            height, width = images[camera.role].shape[:2]
+            raise InvalidObservation(
+                f"the image of the camera {camera.role} has {width} x {height} pixels, "
+                f"the robot file says {camera.model_width} x {camera.model_height}"
+            )
+    return Observation(
+        stamp_s=stamp_from_message(message.header.stamp),
+        images={camera.role: images[camera.role] for camera in robot.cameras},
+        state=state_from_message(robot, message.joint_state),
+    )

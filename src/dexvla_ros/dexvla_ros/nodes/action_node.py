@@ -1,0 +1,166 @@
+"""action_node: the newest substep and joint state -> trajectories for every controller, and action_chunk."""
+
+import sys
+from collections.abc import Mapping
+
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
+
+from dexvla_model.observation import InvalidObservation
+from dexvla_model.policy import ActionChunk, SubStep
+from dexvla_model.streaming import ActionStreamer, JointTrajectory, StreamState
+from dexvla_msgs.msg import ActionChunk as ActionChunkMessage
+from dexvla_msgs.msg import SubStep as SubStepMessage
+from dexvla_ros.acting_loop import ActingLoop
+from dexvla_ros.messages.action_chunks import action_chunk_to_message
+from dexvla_ros.messages.joint_states import state_from_message
+from dexvla_ros.messages.sub_steps import sub_step_from_message
+from dexvla_ros.messages.trajectories import trajectory_to_message
+from dexvla_ros.nodes.diagnostics import ERROR, OK, WARN
+from dexvla_ros.nodes.parameters import ParameterSpec
+from dexvla_ros.nodes.policy_parameters import POLICY_PARAMETERS, start_policy
+from dexvla_ros.nodes.qos import COMMAND, SENSOR
+from dexvla_ros.nodes.stack_node import StackNode, run_node
+from dexvla_ros.nodes.streaming_parameters import stream_settings, streaming_parameters
+from dexvla_ros.policy_process import PolicyProcess
+
+PARAMETERS = (
+    *POLICY_PARAMETERS,
+    ParameterSpec("chunk_hz", 5.0, "Action chunks per second, at most, Hz.", 0.1, 100.0),
+    ParameterSpec("substep_age_max_s", 0.8, "Age from which a sub-step is not acted on any more, s.", 0.05, 60.0),
+    *streaming_parameters(),
+)
+_POLL_S = 0.02
+
+
+class ActionNode(StackNode):
+    """Drives the controllers while there is a sub-step to act on; on any doubt the robot decelerates and holds."""
+
+    parameters = PARAMETERS
+
+    def __init__(self) -> None:
+        self._worker: PolicyProcess | None = None
+        self._loop: ActingLoop | None = None
+        super().__init__("action_node")
+
+    def configure(self) -> None:
+        settings = self.settings
+        self._problem = ""
+        self._inference_s = 0.0
+        self._state_problem = ""
+        streamer = ActionStreamer(self.robot, stream_settings(settings))
+        self._worker = start_policy(self, settings, self._on_worker_death)
+        self._loop = ActingLoop(
+            policy=self._worker,
+            policy_name=self._worker.ready.policy,
+            streamer=streamer,
+            listener=self,
+            clock=self.now_s,
+            chunk_hz=settings.chunk_hz,
+            substep_age_max_s=settings.substep_age_max_s,
+            seed=settings.seed,
+        )
+        self._outlets = {
+            controller.name: self.publish_on(JointTrajectoryMessage, controller.topic, COMMAND)
+            for controller in self.robot.controllers
+        }
+        self._publish_chunk = self.publish_on(ActionChunkMessage, "action_chunk", COMMAND)
+        self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
+        self.listen(SubStepMessage, "substep", self._on_sub_step, COMMAND)
+        self.every(_POLL_S, self._loop.check)
+
+    def deactivate(self) -> None:
+        self._loop.hold("the node was deactivated")
+
+    def release(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def on_failure(self, reason: str) -> None:
+        if self._loop is not None:
+            self._loop.fail(reason)
+
+    def health(self) -> tuple[bytes, str, dict[str, object]]:
+        streamer = self._loop.streamer
+        counters, status = streamer.counters, streamer.status
+        values = {
+            "state": status.state.value,
+            "episode": self._loop.episode or 0,
+            "waited_for_inference_s": self._loop.waited_s,
+            "inference_s": self._inference_s,
+            "chunk_age_s": self._loop.chunk_age_s,
+            "chunks_taken": counters.chunks_taken,
+            "chunks_refused": sum(counters.refused.values()),
+            "holds": counters.holds,
+            "plan_failures": counters.plan_failures,
+        }
+        problem = self._problem or self._state_problem
+        self._state_problem = ""
+        if problem:
+            return ERROR, problem, values
+        if not self.is_connected():
+            return ERROR, f"no controller listens on {', '.join(self._unheard())}", values
+        if self._loop.acting and status.state in (StreamState.HOLDING, StreamState.STOPPED):
+            return WARN, f"holding: {status.reason}", values
+        return OK, status.reason, values
+
+    # What the acting loop asks for
+
+    def is_connected(self) -> bool:
+        """Whether somebody listens on every controller's topic."""
+        return not self._unheard()
+
+    def send(self, trajectories: Mapping[str, JointTrajectory]) -> None:
+        """Publish a trajectory for each controller."""
+        for name, trajectory in trajectories.items():
+            self._outlets[name](trajectory_to_message(trajectory))
+
+    def on_chunk(self, chunk: ActionChunk, substep: SubStep, inference_s: float, prefix_rows: int) -> None:
+        """Publish the chunk, to record and to plot."""
+        self._inference_s = inference_s
+        self._publish_chunk(action_chunk_to_message(chunk, substep.stamp_s, inference_s, prefix_rows))
+
+    def on_problem(self, reason: str) -> None:
+        """Log it."""
+        self.report_once(reason)
+
+    # Callbacks
+
+    def _on_joint_state(self, message: JointState) -> None:
+        try:
+            self._loop.on_state(state_from_message(self.robot, message))
+        except InvalidObservation as error:
+            self._state_problem = f"joint_states cannot be used: {error}"
+            self.report_once(self._state_problem)
+
+    def _on_sub_step(self, message: SubStepMessage) -> None:
+        if message.status == SubStepMessage.ACTIVE:
+            if not self._problem:
+                self._loop.on_sub_step(sub_step_from_message(message), message.episode, message.policy)
+            return
+        finished = message.status == SubStepMessage.FINISHED
+        self._loop.hold("the task is done" if finished else "the task was stopped")
+        self.publish_diagnostics()
+
+    def _on_worker_death(self, reason: str) -> None:
+        self._problem = f"{reason}; restart the node"
+        self.report_once(self._problem)
+        self._loop.fail(reason)
+        self.publish_diagnostics()
+
+    def _unheard(self) -> list[str]:
+        return [
+            controller.topic
+            for controller in self.robot.controllers
+            if self._outlets[controller.name].subscribers() == 0
+        ]
+
+
+def main() -> None:
+    """Run the node; the entry point of the command `action_node`."""
+    sys.exit(run_node(ActionNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Starting a graph without `ros2 launch`: its processes, their lifecycle, and their end."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+
+from dexvla_model.errors import UserError
+from dexvla_ros.bringup import NodeProcess, graph_environment, parameter_file
+from dexvla_ros.graph_client import GraphClient, NodeDied, TransitionFailed
+from dexvla_ros.process_group import ProcessGroup
+from dexvla_ros.shared_memory import clear_dead_segments
+
+_EXIT_USER_ERROR = 2
+# Loading a policy of 2 billion parameters from a slow disk.
+CONFIGURE_TIMEOUT_S = 180.0
+_ACTIVATE_TIMEOUT_S = 60.0
+
+
+class Supervisor:
+    """A context in which a graph runs; on leaving it, however that comes about, no process is left.
+
+    Args:
+        nodes: the graph; see `dexvla_ros.bringup`.
+        log_folder: for the output and the parameters of every node.
+        use_sim_time: whether the supervisor's own node follows /clock.
+        on_line: see `ProcessGroup`.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[NodeProcess],
+        log_folder: Path,
+        use_sim_time: bool,
+        on_line: Callable[[str, str], None] = lambda name, line: None,
+    ) -> None:
+        self._nodes = nodes
+        self._log_folder = log_folder
+        self._use_sim_time = use_sim_time
+        self.processes = ProcessGroup(log_folder, on_line)
+        self.client: GraphClient | None = None
+
+    def __enter__(self) -> "Supervisor":
+        try:
+            os.environ.update(graph_environment())
+            for node in self._nodes:
+                self.processes.start(node.name, self._command(node), node.environment)
+            self.client = GraphClient("dexvla", self._use_sim_time, self.check)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def bring_up(self) -> None:
+        """Configure all nodes, then activate them in order.
+
+        Raises:
+            UserError: a node refuses its parameters, or cannot be configured because of a mistake of the user's.
+            NodeDied, GraphError: something else is wrong.
+        """
+        names = [node.name for node in self._nodes]
+        try:
+            self.client.transition(names, "configure", CONFIGURE_TIMEOUT_S)
+            for name in names:
+                self.client.transition([name], "activate", _ACTIVATE_TIMEOUT_S)
+        except TransitionFailed as failure:
+            reason = self.processes.last_error(failure.node) or str(failure)
+            if failure.is_bug:
+                raise NodeDied(f"{failure.node} could not start: {reason} (see {self.processes.log(failure.node)}).")
+            raise UserError(reason) from failure
+
+    def check(self) -> None:
+        """Raise if a process of the graph is gone.
+
+        Raises:
+            UserError: it refused its parameters. NodeDied: otherwise.
+        """
+        death = self.processes.death()
+        if death is None:
+            return
+        if death.exit_code == _EXIT_USER_ERROR:
+            raise UserError(self.processes.last_line(death.name))
+        raise NodeDied(f"{death.name} {death.reason} (see {self.processes.log(death.name)}).")
+
+    def stop(self) -> None:
+        """End everything; returns when all processes are reaped."""
+        self.processes.stop()
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+        if self.processes.any_killed:
+            clear_dead_segments()
+
+    def _command(self, node: NodeProcess) -> list[str]:
+        command = [sys.executable, "-m", node.module, "--ros-args", "-r", f"__node:={node.name}"]
+        # What a node prints is in its log file already.
+        command.append("--disable-external-lib-logs")
+        for source, target in node.remappings.items():
+            command += ["-r", f"{source}:={target}"]
+        command += ["--params-file", str(parameter_file())]
+        if node.parameters:
+            self._log_folder.mkdir(parents=True, exist_ok=True)
+            path = self._log_folder / f"{node.name}.params.yaml"
+            content = {f"/**/{node.name}": {"ros__parameters": dict(node.parameters)}}
+            path.write_text(yaml.safe_dump(content), encoding="utf-8")
+            command += ["--params-file", str(path)]
+        return command

@@ -1,0 +1,171 @@
+"""The whole graph over DDS: an episode from an instruction to a cube in the tray, and what happens when a node dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from dexvla_model.robot import load_robot
+from dexvla_ros.command_recorder import load_recording
+
+pytestmark = pytest.mark.ros
+
+# The world may run slower than real time on a busy machine; the demo itself waits accordingly.
+PATIENCE_S = 300.0
+NODES = ("sim_node", "camera_node", "vlm_node", "action_node")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Demo:
+    """`dexvla demo` in a process of its own, in a domain of its own."""
+
+    def __init__(self, output: Path, *arguments: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+        self.output = output
+        self.errors = (output / "stderr.txt").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dexvla_ros.cli.main", "demo", "--policy", "scripted", "--json"]
+            + ["--output", str(output), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env=environment,
+        )
+        self.seen: set[int] = set()
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The nodes and workers that run now, by the last part of their module's name."""
+        found = {}
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                command = child.cmdline()
+            except psutil.Error:
+                continue
+            if "-m" in command:
+                self.seen.add(child.pid)
+                found[command[command.index("-m") + 1].rpartition(".")[2]] = child
+        return found
+
+    def wait_for(self, condition, what: str) -> None:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert self.process.poll() is None, f"the demo ended before {what}: {self.stderr()}"
+            assert time.monotonic() < deadline_s, f"waited in vain until {what}: {self.stderr()}"
+            self.processes()
+            time.sleep(0.05)
+
+    def finish(self) -> list[dict]:
+        """Wait for its end; the JSON lines it printed."""
+        out, _ = self.process.communicate(timeout=PATIENCE_S)
+        return [json.loads(line) for line in out.splitlines()]
+
+    def stderr(self) -> str:
+        self.errors.flush()
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def left_behind(self) -> list[int]:
+        """Processes of the graph that still run a while later; one that waits to be reaped by init does not run."""
+        deadline_s = time.monotonic() + 10.0
+        running = [pid for pid in self.seen if is_running(pid)]
+        while running and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+            running = [pid for pid in running if is_running(pid)]
+        return running
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+
+@pytest.fixture
+def start_demo(tmp_path):
+    demos = []
+
+    def start(*arguments: str) -> Demo:
+        demos.append(Demo(tmp_path, *arguments))
+        return demos[-1]
+
+    yield start
+    for demo in demos:
+        demo.close()
+
+
+def test_a_scripted_episode_succeeds_over_dds_and_leaves_nothing_running(start_demo, tmp_path):
+    recording = tmp_path / "commands.npz"
+    demo = start_demo("--seed", "3", "--record-commands", str(recording))
+    demo.wait_for(lambda: set(NODES) <= demo.processes().keys(), "every node runs")
+    demo.wait_for(lambda: "policy_worker" in demo.processes(), "the policy workers run")
+    lines = demo.finish()
+    assert demo.process.returncode == 0, demo.stderr()
+    (episode,) = lines
+    assert episode["success"] is True
+    assert episode["outcome"] == "succeeded"
+    assert episode["sub_steps"][0].startswith("move above the")
+    assert episode["sub_steps"][-1] == "done"
+    assert episode["policy"] == "scripted"
+    assert episode["waited_for_inference_s"] == 0.0
+    assert Path(episode["video"]).stat().st_size > 10_000
+    assert recording.is_file()
+    assert demo.left_behind() == []
+    check_limits(recording)
+
+
+def check_limits(path: Path) -> None:
+    """No command of the controllers' is beyond a limit of the robot file."""
+    recording, robot = load_recording(path), load_robot("ur5e")
+    starts = [*recording["episode_starts"], len(recording["times_s"])]
+    slack = 1.001
+    for column, joint in enumerate(recording["joints"]):
+        limit = robot.limits[str(joint)]
+        position = recording["positions_rad"][:, column]
+        assert position.min() >= limit.lower_rad - 1e-6
+        assert position.max() <= limit.upper_rad + 1e-6
+        assert np.abs(recording["velocities_rad_s"][:, column]).max() <= limit.velocity_rad_s * slack
+        assert np.abs(recording["accelerations_rad_s2"][:, column]).max() <= limit.acceleration_rad_s2 * slack
+        for first, last in zip(starts, starts[1:]):
+            if last - first < 2:
+                continue
+            step_s = np.diff(recording["times_s"][first:last])
+            jerk = np.diff(recording["accelerations_rad_s2"][first:last, column]) / step_s
+            assert np.abs(jerk).max() <= limit.jerk_rad_s3 * slack
+            speed = np.diff(position[first:last]) / step_s
+            assert np.abs(speed).max() <= limit.velocity_rad_s * slack
+
+
+def test_a_node_that_is_killed_is_named_and_the_robot_holds(start_demo):
+    demo = start_demo("--seed", "3", "--no-video")
+    demo.wait_for(lambda: "grasp the" in demo.stderr(), "the robot grasps")
+    demo.processes()["vlm_node"].send_signal(signal.SIGKILL)
+    (episode,) = demo.finish()
+    assert demo.process.returncode == 3
+    assert "The robot holds." in demo.stderr()
+    assert "vlm_node was killed by SIGKILL" in demo.stderr()
+    assert episode["success"] is False
+    assert "vlm_node was killed by SIGKILL" in episode["error"]
+    assert demo.left_behind() == []
+
+
+def test_an_interrupt_leaves_nothing_running(start_demo):
+    demo = start_demo("--seed", "3")
+    demo.wait_for(lambda: "policy_worker" in demo.processes(), "the policy workers run")
+    demo.process.send_signal(signal.SIGINT)
+    demo.finish()
+    assert demo.process.returncode == 130
+    assert demo.left_behind() == []
