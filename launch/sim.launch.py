@@ -1,16 +1,19 @@
 """The whole graph around the simulated robot: `ros2 launch dexvla_ros sim.launch.py policy:=scripted`."""
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from dexvla_ros.bringup import GraphOptions, checked, simulated_graph
 from dexvla_ros.launch_support import lifecycle_actions
+from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = {
     "robot": ("ur5e", "Name of a robot in config/robots, or path of a robot file (.yaml)."),
     "task": ("pick_place", "Name of the simulated task."),
-    "policy": ("", "scripted, or name or folder of a checkpoint; empty: the one that ships for robot and task."),
+    "policy": (
+        "",
+        "scripted, or name or folder of a checkpoint; empty: the one that ships for robot and task.",
+    ),
     "seed": ("0", "Decides everything that varies in the simulated world."),
     "viewer": ("false", "Show the simulated world in a window."),
 }

@@ -50,6 +50,9 @@ class Case:
 def make_case(make_model, make_images, tokenizer, robot):
     def make(seed: int, end_bias: float = 0.0) -> Case:
         model = make_model(seed, std=0.2)
+        # Zero positions, because transformers' Qwen2-VL has none.
+        for weight in model.vlm.patch_positions.parameters():
+            weight.data.zero_()
         prompt = model.prompt(tokenizer, robot.embodiment)
         if end_bias:
             # The tied embedding of <|im_end|> leans on a direction that the final norm has plenty of.

@@ -120,7 +120,7 @@ class _Recorded(SimpleNamespace):
 
 @pytest.fixture
 def launch_file(monkeypatch):
-    """launch/sim.launch.py, read with `launch` and `launch_ros` replaced: they are not among the ROS wheels."""
+    """launch/sim.launch.py, read with `launch` and `launch_ros` replaced: no wheels have them."""
     made = []
 
     class LifecycleNode(_Recorded):

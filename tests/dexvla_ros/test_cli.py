@@ -23,7 +23,8 @@ def test_help_lists_every_subcommand_and_loads_nothing_heavy():
     program = (
         "import sys, dexvla_ros.cli.main as m\n"
         "try:\n    m.app(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print('heavy:', [n for n in ('torch', 'mujoco', 'rclpy', 'transformers', 'scipy') if n in sys.modules])"
+        "heavy = ('torch', 'mujoco', 'rclpy', 'transformers', 'scipy')\n"
+        "print('heavy:', [name for name in heavy if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     for name in ("demo", "run", "sim", "demonstrate", "train", "eval"):
@@ -67,5 +68,3 @@ def test_a_wrong_option_is_explained_with_exit_code_2(arguments):
     assert result.returncode == 2
     assert "Error:" in result.stderr
     assert "Traceback" not in result.stderr
-
-

@@ -11,6 +11,8 @@ def test_a_recording_holds_every_command_and_where_episodes_start(tmp_path):
     recorder = CommandRecorder(tmp_path / "deep" / "commands.npz", ("a", "b"))
     commands = np.random.default_rng(0).normal(size=(5, 3, 2))
     for number, command in enumerate(commands):
+        if number == 2:
+            recorder.add_seam()
         if number == 3:
             recorder.start_episode()
         recorder.add(number * 0.002, command)
@@ -18,6 +20,7 @@ def test_a_recording_holds_every_command_and_where_episodes_start(tmp_path):
     recording = load_recording(tmp_path / "deep" / "commands.npz")
     assert list(recording["joints"]) == ["a", "b"]
     assert list(recording["episode_starts"]) == [0, 3]
+    assert list(recording["seams"]) == [2]
     np.testing.assert_array_equal(recording["positions_rad"], commands[:, 0])
     np.testing.assert_array_equal(recording["velocities_rad_s"], commands[:, 1])
     np.testing.assert_array_equal(recording["accelerations_rad_s2"], commands[:, 2])

@@ -79,6 +79,8 @@ def outcome(success: bool, waited_s: float) -> EpisodeOutcome:
         sub_steps=["reach", "done"],
         duration_s=6.50004,
         waited_for_inference_s=waited_s,
+        sub_step_latency_s=0.05,
+        chunk_latency_s=0.04,
         real_time_factor=1.0,
     )
 

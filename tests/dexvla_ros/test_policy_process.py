@@ -148,7 +148,9 @@ def test_a_worker_ends_when_its_parent_is_killed():
         print(process.pid, flush=True)
         time.sleep(600)
     """
-    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    )
     pid = int(parent.stdout.readline())
     assert is_running(pid)
     parent.kill()

@@ -14,7 +14,9 @@ from dexvla_ros.process_group import ProcessGroup
 
 PATIENCE_S = 30.0
 # Ends at the first interrupt, as a node does.
-OBEDIENT = "import time\nprint('ready', flush=True)\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    pass"
+OBEDIENT = (
+    "import time\nprint('ready', flush=True)\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    pass"
+)
 # Ignores everything that can be ignored.
 STUBBORN = """
 import signal, time
@@ -116,7 +118,8 @@ def test_stopping_kills_the_stubborn(impatient, group, lines):
 
 
 def test_nothing_is_left_when_the_supervisor_itself_is_killed(tmp_path):
-    child = "import time\nfrom dexvla_ros.lifeline import shut_down_with_parent\nshut_down_with_parent()\ntime.sleep(600)"
+    imports = "import time\nfrom dexvla_ros.lifeline import shut_down_with_parent\n"
+    child = imports + "shut_down_with_parent()\ntime.sleep(600)"
     program = f"""
         import sys, time
         from pathlib import Path
@@ -125,7 +128,9 @@ def test_nothing_is_left_when_the_supervisor_itself_is_killed(tmp_path):
         print(group.start("child", [sys.executable, "-c", {child!r}]), flush=True)
         time.sleep(600)
     """
-    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    )
     pid = int(parent.stdout.readline())
     assert is_running(pid)
     parent.kill()

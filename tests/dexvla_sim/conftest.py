@@ -73,7 +73,7 @@ def drive(
 ) -> Outcome:
     """Run a policy from the present state: a new chunk every 0.2 s, each 0.1 s old when it takes effect.
 
-    `late_substeps`: the sub-step that is acted on is that of the observation before, as with a slow language model.
+    `late_substeps`: the sub-step acted on is that of the observation before, as with a slow language model.
     """
     generator = np.random.default_rng(0)
     outcome = Outcome(success=False, finished=False, duration_s=0.0)

@@ -40,6 +40,8 @@ class DexVLAConfig:
         embodiments: one for each head, by name.
         system: system text of the prompt; none when empty.
         max_reasoning_tokens: longest sub-step that is generated.
+        sampling_noise: standard deviation of the noise that sampling starts from. 1 draws a chunk as the diffusion was
+            trained; towards 0 it gives the chunk in the middle, steadier where demonstrations agree with each other.
     """
 
     vlm: BackboneConfig
@@ -47,6 +49,7 @@ class DexVLAConfig:
     embodiments: dict[str, Embodiment] = field(default_factory=dict)
     system: str = ""
     max_reasoning_tokens: int = 64
+    sampling_noise: float = 1.0
 
     def __post_init__(self) -> None:
         if self.expert.condition_width != self.vlm.width:
@@ -54,6 +57,8 @@ class DexVLAConfig:
                 f"expert.condition_width is {self.expert.condition_width}, it must equal the "
                 f"backbone's width vlm.text.hidden_size, which is {self.vlm.width}."
             )
+        if not 0.0 <= self.sampling_noise <= 1.0:
+            raise UserError(f"sampling_noise is {self.sampling_noise}, it must lie in [0, 1].")
         if self.max_reasoning_tokens < 1:
             raise UserError(f"max_reasoning_tokens is {self.max_reasoning_tokens}, it must be at least 1.")
 
@@ -117,8 +122,8 @@ class Batch:
         state: (B, S) or (B, K, S), normalised: at each chunk's stamp.
         actions: (B, T, A) or (B, K, T, A), normalised.
         is_pad: (B, T) or (B, K, T) bool, rows behind the end of the episode; None when there are none.
-        grounding: (B, O, N) in [0, 1], how much of each of the N image tokens shows each of O objects; None where
-            it is not known.
+        grounding: (B, O, N) in [0, 1], how much of each of the N image tokens shows each of O objects; None
+            where it is not known.
     """
 
     embodiment: str
@@ -197,14 +202,14 @@ class DexVLA(nn.Module):
             language_weight: weight of the language loss in `loss`.
             repeats: noise and time-step samples for each chunk.
             generator: source of noise and time steps.
-            grounding_head: image tokens (B, N, D) -> logits (B, O, N) of which object each token shows, for batches
-                with grounding; it serves training only.
+            grounding_head: image tokens (B, N, D) -> logits (B, O, N) of which object each token shows, for
+                batches with grounding; it serves training only.
             grounding_weight: weight of the grounding loss in `loss`.
 
         Returns:
             `loss` (to minimise), `action_loss`, `language_loss` (mean over reasoning tokens, in nats),
-            `grounding_loss` (0 without a head) and `language_accuracy` (share of reasoning tokens that are the most
-            likely one).
+            `grounding_loss` (0 without a head) and `language_accuracy` (share of reasoning tokens that are
+            the most likely one).
         """
         image_tokens = self.look(batch)
         hidden = self.read(batch, prompt, image_tokens)

@@ -127,7 +127,12 @@ class DexVLAPolicy:
             dtype=torch.float32,
         )
         chunk = ddim_sample(
-            self.model.expert, condition, normalised_state, self.robot.embodiment, noise=noise, prefix=known
+            self.model.expert,
+            condition,
+            normalised_state,
+            self.robot.embodiment,
+            noise=self.model.config.sampling_noise * noise,
+            prefix=known,
         )
         positions = self.statistics.denormalise_actions(chunk.double().cpu(), position)[0].numpy()
         if known is not None:

@@ -64,9 +64,7 @@ class Statistics:
         is_pad: torch.Tensor | None,
         relative_to: Sequence[int],
     ) -> "Statistics":
-        """Statistics of states (N, S) and the chunks (N, T, A) that start at them, without padded rows (N,
-        T).
-        """
+        """Statistics of states (N, S) and chunks (N, T, A) from there on, without padded rows (N, T)."""
         states, chunks = states.double(), chunks.double()
         rows = chunks - _reference(states, relative_to).unsqueeze(-2)
         rows = rows.flatten(0, 1) if is_pad is None else rows[~is_pad]
@@ -87,9 +85,7 @@ class Statistics:
         return (state - self.state_mean.to(state)) * inverse
 
     def normalise_actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Rows (..., T, A) of chunks that start at state (..., S), both in robot units -> normalised, in [-1,
-        1].
-        """
+        """Chunks (..., T, A) from states (..., S), both in robot units -> normalised, in [-1, 1]."""
         centre, half = self._centre_and_half(actions)
         inverse = torch.where(half > 0, 1 / half, torch.zeros_like(half))
         return (actions - _reference(state, self.relative_to).unsqueeze(-2).to(actions) - centre) * inverse

@@ -123,9 +123,7 @@ class OfficialExpert(nn.Module):
 def expert_from_official(
     state_dict: Mapping[str, torch.Tensor], *, prediction_horizon: int, num_heads: int
 ) -> OfficialExpert:
-    """An expert with the published weights. Raises UserError naming tensors that are missing, unknown or
-    misshapen.
-    """
+    """An expert with the published weights. Raises UserError naming a tensor that does not fit."""
     trunk, embodiment = expert_config(state_dict, prediction_horizon=prediction_horizon, num_heads=num_heads)
     expert = ScaleDP(trunk, {EMBODIMENT: embodiment})
     _load(expert, expert_state_dict(state_dict, EMBODIMENT, trunk.condition_width), "expert")
@@ -133,9 +131,7 @@ def expert_from_official(
 
 
 def fusion_from_official(state_dict: Mapping[str, torch.Tensor]) -> Fusion:
-    """A fusion with the published weights. Raises UserError naming tensors that are missing, unknown or
-    misshapen.
-    """
+    """A fusion with the published weights. Raises UserError naming a tensor that does not fit."""
     fusion = Fusion(_tensor(state_dict, "reasoning_film.scale_fc.weight").shape[0])
     _load(fusion, state_dict, "fusion")
     return fusion.eval()

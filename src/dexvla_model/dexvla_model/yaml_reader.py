@@ -1,6 +1,7 @@
 """Typed reading of YAML mappings, with errors that name file, key, what was found and what is allowed."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,9 @@ class MappingReader:
         if default is not None and not self.has(name):
             return default
         value = self.take(name)
+        # YAML 1.1 takes 1e-4, without a point, for text; everybody else takes it for a number.
+        if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+[eE][-+]?[0-9]+", value):
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise self.error(name, _kind(value), "a finite number is needed")
         if not minimum <= value <= maximum:

@@ -10,7 +10,7 @@ from dexvla_model.streaming import ActionStreamer, JointTrajectory, StreamState
 from dexvla_ros.policy_protocol import Answer
 from dexvla_ros.reasoning_loop import PolicyRequests
 
-# So many inferences in a row may fail before the task counts as lost; until then the robot follows what is scheduled.
+# So many inferences in a row may fail before the task counts as lost.
 _ERRORS_MAX = 3
 # Rounding must not put a chunk off by a whole tick.
 _EPSILON_S = 1e-6
@@ -34,7 +34,7 @@ class ActingListener(Protocol):
 
 @dataclass
 class ActingLoop:
-    """Infers the next chunk as soon as the last one is there, and lets the robot hold when it has no reason to move.
+    """Infers the next chunk as soon as the last one is there; without a reason to move the robot holds.
 
     It acts while the newest sub-step is active and young enough; the same sub-step serves several chunks.
 
@@ -123,7 +123,7 @@ class ActingLoop:
                 return
             if self._must_start and self.listener.is_connected():
                 self._start(now_s)
-                # The controllers have to be taken over before the first chunk: its prefix is the motion from there.
+                # Take the controllers over before the first chunk: its prefix is the motion from there.
                 self._send(now_s)
             if not self._must_start:
                 self._ask(now_s)
@@ -191,6 +191,10 @@ class ActingLoop:
         self._counted_waiting_s = waiting_s
         if trajectories:
             self.listener.send(trajectories)
-        if self._substep is not None and not self._must_start and self.streamer.status.state is StreamState.STOPPED:
+        if (
+            self._substep is not None
+            and not self._must_start
+            and self.streamer.status.state is StreamState.STOPPED
+        ):
             # The streamer itself gave up: the robot does not obey, or the clock went back.
             self.fail(self.streamer.status.reason)

@@ -1,4 +1,4 @@
-"""The graph as data: which nodes run, with which parameters. Read by the supervisor and by the launch files alike."""
+"""The graph as data: which nodes run, with which parameters. The supervisor and the launch files read it."""
 
 import os
 from collections.abc import Mapping

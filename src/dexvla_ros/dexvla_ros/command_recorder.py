@@ -1,6 +1,5 @@
-"""Recording what the controllers command, so that limits can be checked on what the robot was really told. No ROS."""
+"""Recording what the controllers command: limits are checked on what the robot was told. No ROS."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from dexvla_model.errors import UserError
 class CommandRecorder:
     """Collects the command of every controller update and writes it to an .npz file.
 
-    The file holds `joints` (J,), `times_s` (N,), `positions_rad`, `velocities_rad_s` and `accelerations_rad_s2`
-    (N, J), and `episode_starts` (M,), the index of the first row after each reset.
+    The file holds `joints` (J,), `times_s` (N,), `positions_rad`, `velocities_rad_s` and
+    `accelerations_rad_s2` (N, J), `episode_starts` (M,), the index of the first row after each reset, and
+    `seams` (K,), the index of the first row after each trajectory that a controller took.
     """
 
     path: Path
@@ -22,6 +22,7 @@ class CommandRecorder:
     _times_s: list[float] = field(default_factory=list, repr=False)
     _commands: list[np.ndarray] = field(default_factory=list, repr=False)
     _episode_starts: list[int] = field(default_factory=lambda: [0], repr=False)
+    _seams: list[int] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -29,7 +30,8 @@ class CommandRecorder:
             self.path.touch()
         except OSError as error:
             raise UserError(
-                f"record_commands {self.path}: the file cannot be written ({error.strerror}); name another one."
+                f"record_commands {self.path}: the file cannot be written ({error.strerror}); "
+                "name another one."
             ) from error
 
     def add(self, time_s: float, command: np.ndarray) -> None:
@@ -40,6 +42,10 @@ class CommandRecorder:
     def start_episode(self) -> None:
         """The world was reset: the next command has nothing to do with the last."""
         self._episode_starts.append(len(self._times_s))
+
+    def add_seam(self) -> None:
+        """A controller has taken a new trajectory: the next command is the first one of that."""
+        self._seams.append(len(self._times_s))
 
     def save(self) -> None:
         """Write the file."""
@@ -52,10 +58,11 @@ class CommandRecorder:
             velocities_rad_s=commands[:, 1],
             accelerations_rad_s2=commands[:, 2],
             episode_starts=np.array(self._episode_starts),
+            seams=np.array(self._seams, dtype=np.int64),
         )
 
 
-def load_recording(path: Path) -> dict[str, Sequence]:
+def load_recording(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a recording by name."""
     with np.load(path, allow_pickle=False) as recording:
         return dict(recording)

@@ -112,7 +112,9 @@ class GraphClient:
             TransitionFailed: a node refused.
             GraphError: one did not answer in time.
         """
-        number = {"configure": Transition.TRANSITION_CONFIGURE, "activate": Transition.TRANSITION_ACTIVATE}[transition]
+        number = {"configure": Transition.TRANSITION_CONFIGURE, "activate": Transition.TRANSITION_ACTIVATE}[
+            transition
+        ]
         clients = {name: self.node.create_client(ChangeState, f"{name}/change_state") for name in nodes}
         futures = {}
         for name, client in clients.items():
@@ -123,6 +125,8 @@ class GraphClient:
             response = self.wait_for(future, timeout_s, f"{name} has finished to {transition}")
             if not response.success:
                 state = self.call(GetState, f"{name}/get_state", GetState.Request(), timeout_s)
-                raise TransitionFailed(name, transition, state.current_state.id == State.PRIMARY_STATE_FINALIZED)
+                raise TransitionFailed(
+                    name, transition, state.current_state.id == State.PRIMARY_STATE_FINALIZED
+                )
         for client in clients.values():
             self.node.destroy_client(client)

@@ -1,4 +1,4 @@
-"""The graph of `dexvla_ros.bringup` as actions of a launch file. Needs ROS: `launch` is not among the wheels."""
+"""The graph of `dexvla_ros.bringup` as actions of a launch file; `launch` comes with ROS only."""
 
 from launch.action import Action
 from launch.actions import EmitEvent, RegisterEventHandler
@@ -26,7 +26,9 @@ def lifecycle_actions(process: NodeProcess) -> list[Action]:
     )
 
     def change(transition: int) -> EmitEvent:
-        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
+        return EmitEvent(
+            event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)
+        )
 
     return [
         RegisterEventHandler(

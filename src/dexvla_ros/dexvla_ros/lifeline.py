@@ -15,7 +15,7 @@ _GRACE_S = 3.0
 
 
 class Lifeline:
-    """The parent's end. Pass `child_fd` (in `pass_fds`) and `environment` to the child, then call `release_child_end`."""
+    """The parent's end: give the child `child_fd` and `environment`, then call `release_child_end`."""
 
     def __init__(self) -> None:
         self.child_fd, self._parent_fd = os.pipe()

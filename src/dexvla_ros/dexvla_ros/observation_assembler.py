@@ -26,7 +26,7 @@ class Capture:
 
 @dataclass(frozen=True)
 class MatchedObservation:
-    """An observation with what it was made of: `captures` by camera role, and the `source` given with the state."""
+    """An observation with what it was made of: `captures` by role, and the `source` given with the state."""
 
     observation: Observation
     captures: dict[str, Capture]
@@ -71,7 +71,7 @@ class ObservationAssembler:
         self._captures[role].append(capture)
 
     def take(self) -> MatchedObservation | None:
-        """The newest observation that can be made and has not been taken yet, at most `observation_hz` of them.
+        """The newest observation that can be made and has not been taken yet, at `observation_hz` at most.
 
         Raises:
             InvalidObservation: an image is malformed; its set is dropped.
@@ -80,7 +80,7 @@ class ObservationAssembler:
         if captures is None:
             return None
         stamp_s = max(capture.stamp_s for capture in captures.values())
-        # Half an image period of slack: images that come at just the wanted rate must not be dropped for their jitter.
+        # Half a period of slack: images at just the wanted rate must not be dropped for their jitter.
         slack_s = 0.5 / max(camera.rate_hz for camera in self.robot.cameras)
         period_s = 1.0 / self.robot.rates.observation_hz
         if self._newest_s is not None and stamp_s < self._newest_s + max(period_s - slack_s, 1e-9):
@@ -97,11 +97,15 @@ class ObservationAssembler:
         """What keeps observations from being made at `now_s`, one phrase each; empty if nothing does."""
         problems = []
         for role, captures in self._captures.items():
-            problems += self._staleness(f"the camera {role}", captures[-1].stamp_s if captures else None, now_s)
+            problems += self._staleness(
+                f"the camera {role}", captures[-1].stamp_s if captures else None, now_s
+            )
         state_s = self._states[-1][0].stamp_s if self._states else None
         problems += self._staleness("joint_states", state_s, now_s)
         if not problems and (self._newest_s is None or now_s - self._newest_s > self.stale_s):
-            problems.append(f"no images and joint states within {self.slop_s:g} s of each other (parameter slop_s)")
+            problems.append(
+                f"no images and joint states within {self.slop_s:g} s of each other (parameter slop_s)"
+            )
         return problems
 
     def _staleness(self, what: str, stamp_s: float | None, now_s: float) -> Sequence[str]:
@@ -122,5 +126,3 @@ class ObservationAssembler:
         }
         stamps_s = [capture.stamp_s for capture in chosen.values()]
         return chosen if max(stamps_s) - min(stamps_s) <= self.slop_s else None
-
-

@@ -1,4 +1,4 @@
-"""How simulated time follows real time: never ahead of it, and slower when the machine cannot keep up. No ROS."""
+"""How simulated time follows real time: never ahead, and slower where the machine cannot keep up. No ROS."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Pacer:
     """Says how many steps of simulated time are due.
 
-    Real time that could not be used within `catch_up_s` is lost: simulated time then runs slower, and everything
-    that is counted in it (control rate, camera rate) stays right.
+    Real time that could not be used within `catch_up_s` is lost: simulated time then runs slower, and
+    everything that is counted in it (control rate, camera rate) stays right.
 
     Args:
         step_s: simulated time of one step.

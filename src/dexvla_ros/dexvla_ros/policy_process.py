@@ -26,12 +26,12 @@ class PolicyProcessError(Exception):
 class PolicyProcess:
     """One policy in a process of its own.
 
-    Answers and the news of its death are handed to `deliver` as callables without arguments, from a thread; a node
-    passes its executor's `create_task`, so that they run where its callbacks run.
+    Answers and the news of its death are handed to `deliver` as callables without arguments, from a thread; a
+    node passes its executor's `create_task`, so that they run where its callbacks run.
 
     Args:
-        request_timeout_s: a request that takes longer means a worker that hangs: it is killed. In real time, since a
-            process hangs whatever the node clock shows.
+        request_timeout_s: a request that takes longer means a worker that hangs: it is killed. In real time,
+            since a process hangs whatever the node clock shows.
         on_death: called once with the reason if the worker ends without being told to.
     """
 
@@ -124,11 +124,15 @@ class PolicyProcess:
             if cancelled():
                 raise PolicyProcessError("the start of the policy worker was interrupted")
             if time.monotonic() > deadline_s:
-                raise PolicyProcessError(f"the policy {self._setup.policy} was not loaded within {timeout_s:g} s")
+                raise PolicyProcessError(
+                    f"the policy {self._setup.policy} was not loaded within {timeout_s:g} s"
+                )
         try:
             answer: Ready | Unable = self._connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise PolicyProcessError(f"the policy worker {self._ending()} while it loaded the policy") from error
+            raise PolicyProcessError(
+                f"the policy worker {self._ending()} while it loaded the policy"
+            ) from error
         if isinstance(answer, Ready):
             return answer
         if answer.is_user_error:

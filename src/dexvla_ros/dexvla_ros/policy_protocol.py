@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request came to: `value`, or the one-line `error` that was raised. `duration_s`: computing time."""
+    """What a request came to: `value`, or the one-line `error` that was raised, after `duration_s`."""
 
     number: int
     value: Any

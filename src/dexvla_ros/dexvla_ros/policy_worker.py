@@ -1,7 +1,7 @@
-"""The process in which a policy infers: `python -m dexvla_ros.policy_worker`, started by `PolicyProcess` only.
+"""The process in which a policy infers: `python -m dexvla_ros.policy_worker`, started by `PolicyProcess`.
 
-Inference inside a node would keep its timers waiting by tens of milliseconds, whatever the executor. The worker reads
-requests from a pipe one by one and answers each; it ends with its parent.
+Inference inside a node would keep its timers waiting by tens of milliseconds, whatever the executor. The
+worker reads requests from a pipe one by one and answers each; it ends with its parent.
 """
 
 import os

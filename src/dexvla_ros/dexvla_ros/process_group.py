@@ -49,7 +49,9 @@ class ProcessGroup:
         on_line: called with name and line for every line of output, from a thread.
     """
 
-    def __init__(self, log_folder: Path, on_line: Callable[[str, str], None] = lambda name, line: None) -> None:
+    def __init__(
+        self, log_folder: Path, on_line: Callable[[str, str], None] = lambda name, line: None
+    ) -> None:
         self._log_folder = log_folder
         self._on_line = on_line
         self._children: dict[str, _Child] = {}
@@ -71,7 +73,9 @@ class ProcessGroup:
         child = _Child(name, process, lifeline, self._log_folder / f"{name}.log")
         self._children[name] = child
         lifeline.release_child_end()
-        child.reader = threading.Thread(target=self._read, args=(child,), name=f"output of {name}", daemon=True)
+        child.reader = threading.Thread(
+            target=self._read, args=(child,), name=f"output of {name}", daemon=True
+        )
         child.reader.start()
         return process.pid
 
@@ -113,7 +117,7 @@ class ProcessGroup:
         return any(child.process.returncode == -signal.SIGKILL for child in self._children.values())
 
     def stop(self) -> None:
-        """End every child: interrupt, terminate, kill, each after a short wait; returns when all are reaped."""
+        """End every child: interrupt, terminate, kill, each after a wait; return when all are reaped."""
         self._stopped = True
         # A second Ctrl-C must not cut this short.
         restore = _ignore_interrupts()

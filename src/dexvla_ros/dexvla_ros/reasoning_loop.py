@@ -59,11 +59,11 @@ class ReasoningListener(Protocol):
 
 @dataclass
 class ReasoningLoop:
-    """Asks the policy about the newest observation, never about an older one, and decides when the task is over.
+    """Asks the policy about the newest observation, never an older one, and decides when the task is over.
 
     Args:
         observation_timeout_s: a task fails when there was no observation for this long.
-        confirmations, confirm_s: how often in a row, and over what time, the policy has to say that it is done.
+        confirmations, confirm_s: how often in a row, and over what time, the policy has to say it is done.
     """
 
     policy: PolicyRequests
@@ -87,7 +87,9 @@ class ReasoningLoop:
         self.task = Task(instruction, timeout_s, self.clock(), self._episodes, progress)
         self._waiting = None
         self._newest_s = None
-        self.policy.request("reset", self.seed + self._episodes, on_answer=lambda answer: self._on_reset(answer))
+        self.policy.request(
+            "reset", self.seed + self._episodes, on_answer=lambda answer: self._on_reset(answer)
+        )
         return self.task
 
     def end(self, ending: Ending) -> None:
@@ -119,7 +121,10 @@ class ReasoningLoop:
             message = f"The policy did not say within {self.task.timeout_s:g} s that the task is done."
             self.end(Ending(Outcome.TIMED_OUT, message))
         elif now_s - (self._newest_s or self.task.started_s) > self.observation_timeout_s:
-            self.fail(f"there was no observation for {self.observation_timeout_s:g} s (see /diagnostics of camera_node)")
+            self.fail(
+                f"there was no observation for {self.observation_timeout_s:g} s "
+                "(see /diagnostics of camera_node)"
+            )
 
     def _ask(self) -> None:
         if self.task is None or self._waiting is None or self._asked:

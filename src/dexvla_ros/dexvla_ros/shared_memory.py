@@ -1,4 +1,4 @@
-"""What Fast DDS leaves in shared memory when a process is killed: 16 MB each time, until somebody clears it away."""
+"""What Fast DDS leaves in shared memory when a process is killed: 16 MB each time, until it is cleared."""
 
 import os
 import shutil

@@ -1,14 +1,11 @@
-"""The simulation as the graph sees it: a clock that never goes back, and everything at its own rate. No ROS."""
+"""The simulation as the graph sees it: a clock that never goes back, everything at its own rate. No ROS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from dexvla_model.streaming import JointTrajectory
+from dexvla_sim.controller import Acceptance
 from dexvla_sim.simulation import JointStates, Simulation
-
-if TYPE_CHECKING:
-    from dexvla_sim.controller import Acceptance
 
 # The node clock's first moment: zero means "no time yet" to ROS, and "now" in a trajectory's stamp.
 FIRST_TIME_S = 1.0
@@ -18,7 +15,7 @@ _EPSILON_S = 1e-6
 
 @dataclass
 class Rhythm:
-    """Something that happens every `period_s` of simulated time, beginning with the first moment asked about."""
+    """Something that happens every `period_s` of simulated time, from the first moment asked about on."""
 
     period_s: float
     _next_s: float | None = None
@@ -57,7 +54,7 @@ class SimulatedWorld:
         self._origin_s = self.time_s
         self.simulation.reset(seed)
 
-    def send(self, controller: str, trajectory: JointTrajectory) -> "Acceptance":
+    def send(self, controller: str, trajectory: JointTrajectory) -> Acceptance:
         """Give a controller a trajectory that is stamped in the node clock."""
         if trajectory.stamp_s != 0.0:
             trajectory = replace(trajectory, stamp_s=trajectory.stamp_s - self._origin_s)

@@ -28,6 +28,7 @@ class Supervisor:
         log_folder: for the output and the parameters of every node.
         use_sim_time: whether the supervisor's own node follows /clock.
         on_line: see `ProcessGroup`.
+        quiet_start: nothing is passed on until the graph is up; what keeps it from coming up is raised.
     """
 
     def __init__(
@@ -36,11 +37,14 @@ class Supervisor:
         log_folder: Path,
         use_sim_time: bool,
         on_line: Callable[[str, str], None] = lambda name, line: None,
+        quiet_start: bool = False,
     ) -> None:
         self._nodes = nodes
         self._log_folder = log_folder
         self._use_sim_time = use_sim_time
-        self.processes = ProcessGroup(log_folder, on_line)
+        self._on_line = on_line
+        self._quiet = quiet_start
+        self.processes = ProcessGroup(log_folder, self._pass_on)
         self.client: GraphClient | None = None
 
     def __enter__(self) -> "Supervisor":
@@ -63,7 +67,7 @@ class Supervisor:
         """Configure all nodes, then activate them in order.
 
         Raises:
-            UserError: a node refuses its parameters, or cannot be configured because of a mistake of the user's.
+            UserError: a node refuses its parameters, or a mistake of the user's keeps it from starting.
             NodeDied, GraphError: something else is wrong.
         """
         names = [node.name for node in self._nodes]
@@ -74,8 +78,11 @@ class Supervisor:
         except TransitionFailed as failure:
             reason = self.processes.last_error(failure.node) or str(failure)
             if failure.is_bug:
-                raise NodeDied(f"{failure.node} could not start: {reason} (see {self.processes.log(failure.node)}).")
+                log = self.processes.log(failure.node)
+                raise NodeDied(f"{failure.node} could not start: {reason} (see {log}).") from failure
             raise UserError(reason) from failure
+
+        self._quiet = False
 
     def check(self) -> None:
         """Raise if a process of the graph is gone.
@@ -98,6 +105,10 @@ class Supervisor:
             self.client = None
         if self.processes.any_killed:
             clear_dead_segments()
+
+    def _pass_on(self, name: str, line: str) -> None:
+        if not self._quiet:
+            self._on_line(name, line)
 
     def _command(self, node: NodeProcess) -> list[str]:
         command = [sys.executable, "-m", node.module, "--ros-args", "-r", f"__node:={node.name}"]

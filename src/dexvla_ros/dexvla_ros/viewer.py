@@ -30,6 +30,8 @@ def open_viewer(simulation: "Simulation") -> "Handle":
     from mujoco import viewer
 
     try:
-        return viewer.launch_passive(simulation.model, simulation.data, show_left_ui=False, show_right_ui=False)
+        return viewer.launch_passive(
+            simulation.model, simulation.data, show_left_ui=False, show_right_ui=False
+        )
     except Exception as error:  # GLFW and the drivers below raise classes of their own
         raise UserError(f"--viewer: no window can be opened ({error}); leave --viewer away.") from error

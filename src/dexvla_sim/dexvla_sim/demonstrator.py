@@ -1,8 +1,8 @@
 """A scripted demonstrator of pick and place that can be asked at any moment, in any state.
 
 It keeps no clock and no memory: which sub-step is due and where to move is a function of where things are.
-So it can take over from a learned policy anywhere, goes on sensibly after a slip, and can label states that it
-did not get into itself.
+So it can take over from a learned policy anywhere, goes on sensibly after a slip, and can label states that
+it did not get into itself.
 """
 
 import enum

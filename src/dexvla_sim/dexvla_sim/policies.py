@@ -18,7 +18,7 @@ def find_checkpoint(name: str) -> Path:
     """
     if Path(name).is_dir():
         return Path(name)
-    shipped = list_resources("checkpoints")
+    shipped = [name for name in list_resources("checkpoints") if find_resource(f"checkpoints/{name}").is_dir()]
     if name in shipped:
         return find_resource(f"checkpoints/{name}")
     raise UserError(
@@ -43,6 +43,7 @@ def load_any_policy(name: str, robot: RobotDescription, device: str = "cpu") -> 
         from dexvla_sim.scripted_policy import ScriptedPolicy
 
         return ScriptedPolicy(robot)
+    folder = find_checkpoint(name)
     from dexvla_model.checkpoint import load_policy
 
-    return load_policy(find_checkpoint(name), robot, device=device)
+    return load_policy(folder, robot, device=device)

@@ -45,6 +45,11 @@ def test_bfloat16_halves_the_file_and_rounds_the_weights(checkpoint, folder, tmp
         assert torch.equal(loaded[name], weight.bfloat16().float())
 
 
+def test_others_may_read_it(folder):
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.rglob("*"))
+    assert folder.stat().st_mode & 0o055 == 0o055
+
+
 def test_tied_embeddings_are_stored_once(folder):
     names = load_file(folder / "model.safetensors")
     assert [name for name in names if "lm_head" in name or "embed_tokens" in name] == [

@@ -24,6 +24,10 @@ def test_an_override_replaces_a_key():
     assert config.model.text == {"num_hidden_layers": 2}
 
 
+def test_a_power_of_ten_without_a_point_is_a_number():
+    assert load_training_config(SHIPPED, ["optimization.learning_rate=1e-4"]).optimization.learning_rate == 1e-4
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

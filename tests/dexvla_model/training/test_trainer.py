@@ -104,7 +104,7 @@ def test_the_checkpoint_loads_as_a_policy_and_says_where_it_comes_from(finished)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_weights(dataset, finished, tmp_path):
-    class Stop(trainer(dataset, tmp_path).__class__):
+    class Stop(Trainer):
         def _train_step(self):
             if self.step == 13:
                 raise KeyboardInterrupt
@@ -114,6 +114,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(dataset, finished, tm
     stopped.__class__ = Stop
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
+    del stopped
     resumed = trainer(dataset, tmp_path)
     assert resumed.step == 13
     resumed.run()
@@ -125,15 +126,24 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(dataset, finished, tm
 
 def test_restart_begins_anew(dataset, finished, tmp_path):
     trainer(dataset, tmp_path, "optimization.steps=2").run()
-    assert trainer(dataset, tmp_path, "optimization.steps=2").step == 2
+    again = trainer(dataset, tmp_path, "optimization.steps=2")
+    assert again.step == 2
+    del again
     assert trainer(dataset, tmp_path, "optimization.steps=2", restart=True).step == 0
 
 
 def test_training_goes_on_from_another_runs_checkpoint(dataset, finished, tmp_path):
     _, summary = finished
-    more = trainer(dataset, tmp_path, f"initial_checkpoint={summary['checkpoint']}", "optimization.steps=1")
-    first = more.run()
-    assert first["language_loss"] < 1.0
+    more = trainer(dataset, tmp_path / "more", f"initial_checkpoint={summary['checkpoint']}", "optimization.steps=1").run()
+    fresh = trainer(dataset, tmp_path / "fresh", "optimization.steps=1").run()
+    assert more["language_loss"] < 0.6 * fresh["language_loss"]
+
+
+def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
+    first = trainer(dataset, tmp_path)
+    with pytest.raises(UserError, match="another `dexvla train`"):
+        trainer(dataset, tmp_path)
+    assert first.step == 0
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(dataset, tmp_path):

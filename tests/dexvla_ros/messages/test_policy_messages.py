@@ -130,7 +130,9 @@ def test_a_chunk_of_another_size_than_it_states_is_refused():
 
 def test_a_trajectory_survives_the_round_trip_to_the_nanosecond():
     times = np.arange(5) / 32.0
-    trajectory = JointTrajectory(("a", "b"), 12.03125, times, *(np.random.default_rng(2).normal(size=(3, 5, 2))))
+    trajectory = JointTrajectory(
+        ("a", "b"), 12.03125, times, *(np.random.default_rng(2).normal(size=(3, 5, 2)))
+    )
     received = trajectory_from_message(trajectory_to_message(trajectory))
     assert (received.joints, received.stamp_s, received.efforts) == (("a", "b"), 12.03125, None)
     np.testing.assert_array_equal(received.times_s, times)
@@ -174,7 +176,11 @@ def test_camera_info_projects_as_the_matrix_says(robot):
     message = camera_info_message(camera, matrix, 2.0)
     np.testing.assert_array_equal(np.reshape(message.k, (3, 3)), matrix)
     np.testing.assert_array_equal(np.reshape(message.p, (3, 4))[:, :3], matrix)
-    assert (message.width, message.height, message.header.frame_id) == (camera.width, camera.height, camera.frame)
+    assert (message.width, message.height, message.header.frame_id) == (
+        camera.width,
+        camera.height,
+        camera.frame,
+    )
 
 
 def test_the_state_is_what_build_state_makes(robot, joint_state):

@@ -159,7 +159,7 @@ def _robot_text(folder: Path, config: Mapping[str, Any], embodiment: str) -> tup
     path = folder / str(relative)
     if relative is None or not path.is_file():
         raise UserError(
-            f"{folder / CONFIG_FILE}: robots.{embodiment} is {relative!r}, no file of the checkpoint: restore it."
+            f"{folder / CONFIG_FILE}: robots.{embodiment} is {relative!r}, no file of the checkpoint."
         )
     return path.read_text(encoding="utf-8"), path
 

@@ -24,6 +24,8 @@ def save_weights(path: Path, module: nn.Module, dtype: torch.dtype) -> None:
     """Write all tensors of a module in `dtype`."""
     tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in own_tensors(module).items()}
     save_file(tensors, path, metadata={"format": "pt"})
+    # safetensors writes a private file; weights are as readable as what stands beside them.
+    path.chmod(0o644)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

@@ -78,9 +78,7 @@ class ScaleDP(nn.Module):
             self.add_embodiment(name, embodiment)
 
     def _initialise(self) -> None:
-        """Initialisation of DiT: Xavier for linear layers, zero for every modulation (each block starts as
-        identity).
-        """
+        """As DiT: Xavier for linear layers, zero for modulations, so that each block starts as identity."""
         for block in self.blocks:
             for linear in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
                 nn.init.xavier_uniform_(linear.weight)
@@ -127,9 +125,7 @@ class ScaleDP(nn.Module):
         return embedded if state.dim() == 3 else embedded.squeeze(1)
 
     def modulations(self, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """All modulations for c (N, W) = time embedding + embedded condition: one (N, 6 W) per block, then
-        (N, 2 W).
-        """
+        """Modulations of c (N, W), embedded time + embedded condition: (N, 6 W) per block, then (N, 2 W)."""
         return (*(block.modulation(c) for block in self.blocks), self.final_norm.modulation(c))
 
     # ------------------------------------------------------------------ noise prediction
@@ -149,8 +145,6 @@ class ScaleDP(nn.Module):
     def forward(
         self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor, state: torch.Tensor, embodiment: str
     ) -> torch.Tensor:
-        """Predicted noise (B, T, A) for x (B, T, A) at steps t (B,), condition (B, C) or (B, 1, C), state (B,
-        S).
-        """
+        """Noise (B, T, A) predicted for x (B, T, A), t (B,), condition (B, C) or (B, 1, C), state (B, S)."""
         c = self.t_embedder(t) + self.embed_condition(condition, state, embodiment)
         return self.denoise(x, self.modulations(c), embodiment)

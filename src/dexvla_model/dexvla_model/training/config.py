@@ -53,9 +53,10 @@ class OptimizationConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of a new model.
+    """Sizes of a new model, and how it samples.
 
     Attributes:
+        sampling_noise: see `DexVLAConfig`.
         vlm, expert: names of presets.
         vision, text, expert_changes: fields of the presets to replace.
         vocabulary_size: of the tokenizer that is fitted to the datasets' texts.
@@ -67,6 +68,7 @@ class ModelConfig:
     expert: str
     expert_changes: dict[str, Any]
     vocabulary_size: int
+    sampling_noise: float
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def _read_model(reader: MappingReader) -> ModelConfig:
         expert=reader.text("expert"),
         expert_changes=reader.mapping("expert_changes", optional=True).all(),
         vocabulary_size=reader.integer("vocabulary_size", 300, 200_000),
+        sampling_noise=reader.number("sampling_noise", 0.0, 1.0, default=1.0),
     )
     reader.finish()
     return config

@@ -1,17 +1,20 @@
 """The training loop: one process on Hugging Face Accelerate, resumable to the step, stopped safely by Ctrl-C."""
 
+import fcntl
 import json
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from dexvla_model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dexvla_model.data.frames import FrameTable, load_frames
@@ -32,6 +35,7 @@ from dexvla_model.vlm.tokenizer import special_token_ids, train_tokenizer
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
+LOCK_FILE = "lock"
 CHECKPOINT_FOLDER = "checkpoint"
 _LOGGED = ("loss", "action_loss", "language_loss", "grounding_loss", "language_accuracy")
 
@@ -81,14 +85,13 @@ class Trainer:
         )
         self._average = None
         if optimization.ema_decay:
-            self._average = AveragedModel(
-                self._plain_model, multi_avg_fn=get_ema_multi_avg_fn(optimization.ema_decay), use_buffers=True
-            )
+            self._average = AveragedModel(self._plain_model, multi_avg_fn=moving_average(optimization.ema_decay))
         self.step = 0
+        config.output.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(config.output)
         if restart:
             (config.output / STATE_FILE).unlink(missing_ok=True)
             (config.output / LOG_FILE).unlink(missing_ok=True)
-        config.output.mkdir(parents=True, exist_ok=True)
         self._resume()
 
     def run(self) -> dict:
@@ -203,6 +206,7 @@ class Trainer:
             vlm=vlm,
             expert=scaledp_preset(model_config.expert, **changes),
             embodiments={robot.embodiment: Embodiment(head, cameras)},
+            sampling_noise=model_config.sampling_noise,
         )
         statistics = Statistics.measure(
             torch.from_numpy(frames.state), torch.from_numpy(frames.action_chunks), None, relative_to_state(robot)
@@ -264,6 +268,20 @@ class Trainer:
             stream.write(json.dumps({"step": self.step, **values}) + "\n")
 
 
+def _lock(output: Path) -> TextIO:
+    """Hold the output folder for this process; the lock goes with the file object.
+
+    Raises:
+        UserError: another run writes there.
+    """
+    lock = (output / LOCK_FILE).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{output}: another `dexvla train` is writing there; stop it or set output=FOLDER.") from error
+    return lock
+
+
 def learning_rate_scale(optimization: OptimizationConfig, step: int) -> float:
     """Share of the peak learning rates: linear warm-up, then constant or a cosine down to 2 %."""
     warmup = optimization.warmup_steps
@@ -273,3 +291,17 @@ def learning_rate_scale(optimization: OptimizationConfig, step: int) -> float:
         return 1.0
     progress = (step - warmup) / max(1, optimization.steps - warmup)
     return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def moving_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:
+    """An exponential moving average for `AveragedModel` that soon forgets the weights of the first steps.
+
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    @torch.no_grad()
+    def average(averages: list[torch.Tensor], weights: list[torch.Tensor], updates: torch.Tensor) -> None:
+        count = float(updates)
+        torch._foreach_lerp_(averages, weights, 1.0 - min(decay, (1.0 + count) / (10.0 + count)))
+
+    return average

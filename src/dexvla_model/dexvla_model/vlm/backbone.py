@@ -54,9 +54,7 @@ class Backbone(nn.Module):
         return self
 
     def encode_images(self, images: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Images by camera role, each (B, H, W, 3) uint8 RGB -> image tokens (B, N, D), cameras in the given
-        order.
-        """
+        """Images (B, H, W, 3) uint8 RGB by camera role -> image tokens (B, N, D), in the given order."""
         visual = self.qwen.model.visual
         # The frames of a still image are equal, so that their weights add up.
         kernel = visual.patch_embed.proj.weight.sum(dim=2).flatten(1)
@@ -88,9 +86,7 @@ class Backbone(nn.Module):
     def _vision_rotary(
         self, images: Mapping[str, torch.Tensor], hidden: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines (all patches, head size) of the vision tower's rotary embedding, in the patches'
-        order.
-        """
+        """Cosines and sines (all patches, head size) of the vision tower, in the patches' order."""
         key = (tuple(tuple(batch.shape[:3]) for batch in images.values()), hidden.device)
         if key not in self._rotary_cache:
             if len(self._rotary_cache) > 64:
@@ -107,17 +103,14 @@ class Backbone(nn.Module):
     def embed(
         self, input_ids: torch.Tensor, image_tokens: torch.Tensor, image_slots: torch.Tensor
     ) -> torch.Tensor:
-        """Input embeddings (B, L, D): tokens (B, L), with the image tokens (B, N, D) at positions
-        `image_slots` (N,).
-        """
+        """Embeddings (B, L, D) of tokens (B, L), with image tokens (B, N, D) at `image_slots` (N,)."""
         embedded = self.qwen.model.language_model.embed_tokens(input_ids)
         return embedded.index_copy(1, image_slots, image_tokens.to(embedded.dtype))
 
     def hidden_states(
         self, embedded: torch.Tensor, position_ids: torch.Tensor, cache: Cache | None = None
     ) -> torch.Tensor:
-        """Last hidden states (B, L, D), causal, for input embeddings (B, L, D) that are padded on the right
-        only.
+        """Last hidden states (B, L, D), causal, for input embeddings (B, L, D) padded on the right only.
 
         Args:
             position_ids: (3, 1, L) or (3, B, L) M-RoPE positions.

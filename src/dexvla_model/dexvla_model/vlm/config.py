@@ -70,12 +70,15 @@ BACKBONE_PRESETS: dict[str, dict] = {"qwen2-vl-2b": _QWEN2_VL_2B, "tiny": _TINY,
 class BackboneConfig:
     """Everything that determines the shape of a backbone; JSON-serialisable.
 
-    Attributes: vision: fields of transformers' Qwen2VLVisionConfig. text: fields of transformers'
-        Qwen2VLTextConfig. special_tokens: ids of the tokenizer's special tokens by their text, and
-        `vocab_size`; empty for those of the published tokenizer. patch_positions: side, in patches, of a
-        table of learned positions that is added to the patches (as Qwen3-VL has it); 0 for none, as published
-        for Qwen2-VL. Its rotary positions are relative: to say *where* something is, a model has to learn
-        absolute ones from them, for which a small one sees too few images.
+    Attributes:
+        vision: fields of transformers' Qwen2VLVisionConfig.
+        text: fields of transformers' Qwen2VLTextConfig.
+        special_tokens: ids of the tokenizer's special tokens by their text, and `vocab_size`; empty for those
+            of the published tokenizer.
+        patch_positions: side, in patches, of a table of learned positions that is added to the patches (as
+            Qwen3-VL has it); 0 for none, as published for Qwen2-VL. Its rotary positions are relative: to say
+            *where* something is, a model has to learn absolute ones from them, for which a small one sees too
+            few images.
     """
 
     vision: dict[str, Any]

@@ -71,9 +71,7 @@ class Prompt:
         geometry: PatchGeometry | None = None,
         system: str = "",
     ) -> None:
-        """cameras: size of the images that the model sees by role, in the order in which they stand in the
-        prompt.
-        """
+        """`cameras`: size of the images by role, in the order in which they stand in the prompt."""
         self.tokenizer = tokenizer
         self.cameras = dict(cameras)
         self.geometry = geometry or PatchGeometry()

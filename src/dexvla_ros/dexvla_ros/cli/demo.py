@@ -16,24 +16,28 @@ def demo(
     instruction: Annotated[
         str | None,
         typer.Option(
-            help="What to tell the policy, in plain words. Default: what the simulated world asks for. Success is "
-            "judged by what the world asks for.",
+            help="What to tell the policy, in plain words. Default: what the simulated world asks for, by "
+            "which success is judged in any case.",
             show_default=False,
         ),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes, one after the other.")] = 1,
     seed: options.Seed = 0,
-    timeout: Annotated[float, typer.Option(min=1.0, help="Longest time of an episode, in simulated seconds.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(min=1.0, help="Longest time of an episode, in simulated seconds.")
+    ] = 30.0,
     output: Annotated[Path, typer.Option(help="Folder for videos and logs.")] = Path("outputs/demo"),
     video: Annotated[bool, typer.Option("--video/--no-video", help="Write an mp4 of every episode.")] = True,
     record_commands: options.RecordCommands = None,
-    json_only: Annotated[bool, typer.Option("--json", help="Print nothing but JSON lines on stdout.")] = False,
+    json_only: Annotated[
+        bool, typer.Option("--json", help="Print nothing but JSON lines on stdout.")
+    ] = False,
     verbose: options.Verbose = False,
 ) -> int:
     """Start simulation and nodes, tell the robot what to do, and watch it.
 
-    Prints each sub-step as the model says it, one JSON line per episode (and a summary if there are several), and writes
-    a video with the sub-steps burnt in. Ctrl-C at any moment ends everything.
+    Prints each sub-step as the model says it, one JSON line per episode (and a summary if there are several),
+    and writes a video with the sub-steps burnt in. Ctrl-C at any moment ends everything.
 
     Exit code: 0 every episode succeeded, 1 some did not, 2 something in the command is wrong, 3 a node died.
     """

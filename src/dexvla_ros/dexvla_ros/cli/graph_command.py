@@ -11,14 +11,17 @@ from dexvla_ros.cli.exit_codes import GRAPH_FAILED
 from dexvla_ros.cli.node_output import node_printer
 
 
-def run_until_interrupted(nodes: Sequence[NodeProcess], output: Path, use_sim_time: bool, verbose: bool) -> int:
+def run_until_interrupted(
+    nodes: Sequence[NodeProcess], output: Path, use_sim_time: bool, verbose: bool
+) -> int:
     """Run a graph until Ctrl-C or until a node dies; the exit code."""
     from dexvla_ros.graph_client import GraphError
     from dexvla_ros.supervisor import Supervisor
 
     console = Console()
     try:
-        with Supervisor(nodes, output / "logs", use_sim_time, node_printer(console, verbose)) as supervisor:
+        show = node_printer(console, verbose)
+        with Supervisor(nodes, output / "logs", use_sim_time, show, quiet_start=not verbose) as supervisor:
             with console.status("Starting the nodes ..."):
                 supervisor.bring_up()
             console.print(f"Running: {', '.join(supervisor.processes.names)}. Ctrl-C ends it.")
@@ -39,4 +42,6 @@ def make_output_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--output {folder}: the folder cannot be made ({error.strerror}); name another one.") from error
+        raise UserError(
+            f"--output {folder}: the folder cannot be made ({error.strerror}); name another one."
+        ) from error

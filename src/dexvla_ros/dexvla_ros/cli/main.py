@@ -13,8 +13,8 @@ _ABOUT = """Drive a robot with a sentence: DexVLA for ROS 2.
 
 Start with **dexvla demo**: a simulated robot carries out an instruction, and a video of it is written.
 """
-# In the order in which a newcomer meets them, with the function in `dexvla_ros.cli.FUNCTION` that each of them is.
-# The modules import what is heavy inside their function: --help has to come at once.
+# In the order in which a newcomer meets them, with the function in `dexvla_ros.cli.FUNCTION` that each of
+# them is. The modules import what is heavy inside their function: --help has to come at once.
 SUBCOMMANDS = {
     "demo": "demo",
     "run": "run",
@@ -41,11 +41,13 @@ def main() -> None:
     """Run the command line; a mistake of the user's is printed as one sentence."""
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            _complain("Interrupted.")
     except UserError as error:
         _complain(str(error))
         code = USER_ERROR
     except (KeyboardInterrupt, typer.Abort):
-        _complain("Interrupted; everything is stopped.")
+        _complain("Interrupted.")
         code = INTERRUPTED
     except Exception as error:
         # Wrong options: click's own classes know how to say it.

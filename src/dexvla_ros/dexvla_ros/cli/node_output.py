@@ -1,4 +1,4 @@
-"""What the nodes print, on the terminal: warnings and errors, or everything, with the node's name before it."""
+"""What the nodes print, on the terminal: warnings and errors or everything, after the node's name."""
 
 from collections.abc import Callable
 

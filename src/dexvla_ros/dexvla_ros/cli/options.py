@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-Robot = Annotated[str, typer.Option(help="Name of a robot in config/robots, or path of a robot file (.yaml).")]
+Robot = Annotated[
+    str, typer.Option(help="Name of a robot in config/robots, or path of a robot file (.yaml).")
+]
 TaskName = Annotated[str, typer.Option("--task", help="Name of the simulated task.")]
 Policy = Annotated[
     str | None,
@@ -15,9 +17,16 @@ Policy = Annotated[
         show_default=False,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything that varies; the next episode takes the next seed.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0, max=2**31 - 1, help="Decides everything that varies; the next episode takes the next seed."
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that the nodes log.")]
 RecordCommands = Annotated[
     Path | None,
-    typer.Option(help="Write what the controllers command at every update to this .npz file.", show_default=False),
+    typer.Option(
+        help="Write what the controllers command at every update to this .npz file.", show_default=False
+    ),
 ]

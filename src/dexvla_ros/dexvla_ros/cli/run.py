@@ -13,7 +13,9 @@ def run(
     robot: options.Robot = "ur5e",
     policy: options.Policy = None,
     task: options.TaskName = "pick_place",
-    with_simulation: Annotated[bool, typer.Option("--sim", help="Start the simulation, too, and follow its clock.")] = False,
+    with_simulation: Annotated[
+        bool, typer.Option("--sim", help="Start the simulation, too, and follow its clock.")
+    ] = False,
     use_sim_time: Annotated[
         bool, typer.Option("--use-sim-time", help="Follow the clock of a simulation that runs elsewhere.")
     ] = False,
@@ -25,12 +27,15 @@ def run(
 
     Camera and controller drivers have to run already (or --sim). Send an instruction from another terminal:
 
-    ros2 action send_goal /execute_task dexvla_msgs/action/ExecuteTask "{instruction: put the red cube in the tray}"
+    ros2 action send_goal /execute_task dexvla_msgs/action/ExecuteTask
+    "{instruction: put the red cube in the tray}"
     """
     end_by_keyboard_interrupt()
     from dexvla_ros.bringup import GraphOptions, checked, policy_processes, simulated_graph
     from dexvla_ros.cli.graph_command import run_until_interrupted
 
     graph_options = checked(GraphOptions(robot=robot, policy=policy or "", task=task, seed=seed))
-    nodes = simulated_graph(graph_options) if with_simulation else policy_processes(graph_options, use_sim_time)
+    nodes = (
+        simulated_graph(graph_options) if with_simulation else policy_processes(graph_options, use_sim_time)
+    )
     return run_until_interrupted(nodes, output, with_simulation or use_sim_time, verbose)

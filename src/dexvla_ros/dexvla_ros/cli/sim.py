@@ -20,7 +20,8 @@ def sim(
 ) -> int:
     """Start the simulated robot with its controllers and cameras on their ROS topics, until Ctrl-C.
 
-    It stands where ros2_control and the camera drivers stand otherwise. Drive it with **dexvla run --use-sim-time**.
+    It stands where ros2_control and the camera drivers stand otherwise. Drive it with
+    **dexvla run --use-sim-time**.
     """
     end_by_keyboard_interrupt()
     from dexvla_ros.bringup import GraphOptions, checked, sim_process

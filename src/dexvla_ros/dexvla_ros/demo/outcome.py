@@ -14,6 +14,7 @@ class EpisodeOutcome:
         sub_steps: what the policy said, repeats collapsed.
         duration_s: from the goal to its end, in simulated time.
         waited_for_inference_s: time in which the robot had nothing left to do and waited for the policy.
+        sub_step_latency_s, chunk_latency_s: mean age of what the policy saw, when its answer to that arrived.
         real_time_factor: simulated over real time during the episode.
         video: path of the mp4; None if none was asked for.
         error: what broke, if something did.
@@ -29,6 +30,8 @@ class EpisodeOutcome:
     sub_steps: list[str]
     duration_s: float
     waited_for_inference_s: float
+    sub_step_latency_s: float
+    chunk_latency_s: float
     real_time_factor: float
     video: str | None = None
     error: str | None = None

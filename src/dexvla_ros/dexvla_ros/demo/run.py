@@ -15,6 +15,8 @@ from dexvla_model.robot import load_robot
 from dexvla_ros.bringup import GraphOptions, simulated_graph
 from dexvla_ros.cli.exit_codes import GRAPH_FAILED, SUCCESS, TASK_FAILED
 from dexvla_ros.cli.node_output import node_printer
+from dexvla_ros.command_recorder import load_recording
+from dexvla_ros.command_report import CommandReport, report_commands
 from dexvla_ros.demo.outcome import EpisodeOutcome, summarise
 from dexvla_ros.demo.task_session import TaskSession
 from dexvla_ros.demo.video import EpisodeVideo
@@ -52,10 +54,15 @@ def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
         with own_domain():
             _run_episodes(plan, console, verbose, outcomes)
     except GraphError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(str(error), style="bold red", markup=False)
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            str(error), style="bold red", markup=False
+        )
         return GRAPH_FAILED
-    if len(outcomes) > 1:
-        summary = summarise(outcomes)
+    summary = summarise(outcomes)
+    if plan.graph.record_commands:
+        report = _report_commands(plan.graph, console)
+        summary["commands"] = report.to_json()
+    if len(outcomes) > 1 or plan.graph.record_commands:
         console.print(f"[bold]{summary['successes']} of {summary['episodes']} episodes succeeded.[/bold]")
         print(json.dumps(summary), flush=True)
     return SUCCESS if all(outcome.success for outcome in outcomes) else TASK_FAILED
@@ -71,7 +78,9 @@ def own_domain() -> Iterator[int]:
     chosen = os.environ.get("ROS_DOMAIN_ID")
     if chosen:
         if not chosen.isdigit() or int(chosen) > _LAST_DOMAIN:
-            raise UserError(f"ROS_DOMAIN_ID is {chosen!r} (allowed: 0 to {_LAST_DOMAIN}); correct or unset it.")
+            raise UserError(
+                f"ROS_DOMAIN_ID is {chosen!r} (allowed: 0 to {_LAST_DOMAIN}); correct or unset it."
+            )
         yield int(chosen)
         return
     # ament_cmake_ros' coordinator: whoever holds the domain's port holds the domain.
@@ -93,11 +102,14 @@ def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: lis
     robot = load_robot(plan.graph.robot)
     nodes = simulated_graph(plan.graph)
     show = node_printer(console, verbose)
-    with Supervisor(nodes, plan.output / "logs", use_sim_time=True, on_line=show) as supervisor:
+    with Supervisor(nodes, plan.output / "logs", True, show, quiet_start=not verbose) as supervisor:
         with console.status("Starting simulation and nodes ..."):
             supervisor.bring_up()
             session = TaskSession(
-                supervisor.client, robot, plan.graph.policy, lambda text, time_s: _print_sub_step(console, text, time_s)
+                supervisor.client,
+                robot,
+                plan.graph.policy,
+                lambda text, time_s: _print_sub_step(console, text, time_s),
             )
             session.wait_until_ready()
         for number, seed in enumerate(plan.seeds):
@@ -111,7 +123,9 @@ def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: lis
                 outcome = session.run(seed, told, plan.timeout_s, video)
             except GraphError as error:
                 holds = session.wait_until_at_rest()
-                console.print("The robot holds." if holds else "The robot's state is unknown.", style="yellow")
+                console.print(
+                    "The robot holds." if holds else "The robot's state is unknown.", style="yellow"
+                )
                 print(json.dumps(session.broken_off(seed, told, video, str(error)).to_json()), flush=True)
                 raise
             finally:
@@ -124,12 +138,26 @@ def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: lis
                 raise GraphError(f"The episode failed: {outcome.error}")
 
 
+def _report_commands(graph: GraphOptions, console: Console) -> CommandReport:
+    report = report_commands(load_recording(Path(graph.record_commands)), load_robot(graph.robot))
+    verdict = "[green]within[/green]" if report.within_limits else "[red]beyond[/red]"
+    console.print(
+        f"{report.updates} commands {verdict} the limits (largest share: "
+        f"velocity {report.velocity_share:.1%}, acceleration {report.acceleration_share:.1%}, "
+        f"jerk {report.jerk_share:.1%}); largest step in velocity at {report.seams} seams "
+        f"{report.seam_velocity_step_rad_s:.4f} rad/s, elsewhere {report.other_velocity_step_rad_s:.4f} rad/s."
+    )
+    return report
+
+
 def _print_sub_step(console: Console, text: str, time_s: float) -> None:
     console.print(f"[dim]{time_s:6.1f} s[/dim]  {text}")
 
 
 def _print_outcome(console: Console, outcome: EpisodeOutcome) -> None:
-    verdict = "[bold green]succeeded[/bold green]" if outcome.success else "[bold red]did not succeed[/bold red]"
+    verdict = (
+        "[bold green]succeeded[/bold green]" if outcome.success else "[bold red]did not succeed[/bold red]"
+    )
     details = f"{outcome.duration_s:.1f} s"
     if outcome.error:
         details += f"; {outcome.error}"

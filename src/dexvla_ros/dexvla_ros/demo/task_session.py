@@ -12,14 +12,14 @@ from sensor_msgs.msg import Image, JointState
 
 from dexvla_model.robot import Camera, RobotDescription
 from dexvla_msgs.action import ExecuteTask
-from dexvla_msgs.msg import TaskStatus
+from dexvla_msgs.msg import ActionChunk, SubStep, TaskStatus
 from dexvla_msgs.srv import ResetSimulation
 from dexvla_ros.demo.outcome import EpisodeOutcome
 from dexvla_ros.demo.video import EpisodeVideo
 from dexvla_ros.graph_client import GraphClient, GraphError
 from dexvla_ros.messages.images import image_from_message
 from dexvla_ros.messages.stamps import stamp_from_message
-from dexvla_ros.nodes.qos import DIAGNOSTICS, LATCHED, SENSOR
+from dexvla_ros.nodes.qos import COMMAND, DIAGNOSTICS, LATCHED, SENSOR
 
 # Simulated time in which the arm comes to rest and objects settle before the outcome is read off the physics.
 SETTLE_S = 1.0
@@ -68,6 +68,8 @@ class TaskSession:
         self._joint_stamp_s = 0.0
         self._waited_s = 0.0
         self.sub_steps: list[str] = []
+        self._sub_step_latencies_s: list[float] = []
+        self._chunk_latencies_s: list[float] = []
         self._diagnostics_s = 0.0
         self._trouble: list[str] = []
         node = client.node
@@ -75,14 +77,20 @@ class TaskSession:
         node.create_subscription(TaskStatus, "sim/task_status", self._on_status, LATCHED)
         node.create_subscription(JointState, "joint_states", self._on_joint_state, SENSOR)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
+        node.create_subscription(SubStep, "substep", self._on_substep, COMMAND)
+        node.create_subscription(ActionChunk, "action_chunk", self._on_chunk, COMMAND)
         for camera in robot.cameras:
             node.create_subscription(Image, camera.topic, partial(self._on_image, camera), SENSOR)
 
     def wait_until_ready(self) -> None:
         """Wait until the simulation runs and goals are taken."""
-        self._client.wait_until(lambda: self._status is not None, _READY_TIMEOUT_S, "the simulation says its task")
+        self._client.wait_until(
+            lambda: self._status is not None, _READY_TIMEOUT_S, "the simulation says its task"
+        )
         self._client.wait_until(lambda: self._joint_stamp_s > 0.0, _READY_TIMEOUT_S, "joint_states come")
-        self._client.wait_until(self._goals.server_is_ready, _READY_TIMEOUT_S, "the action execute_task is there")
+        self._client.wait_until(
+            self._goals.server_is_ready, _READY_TIMEOUT_S, "the action execute_task is there"
+        )
 
     def reset(self, seed: int) -> str:
         """Put the world to the start of an episode; the instruction it asks for."""
@@ -99,7 +107,9 @@ class TaskSession:
         )
         return response.instruction
 
-    def run(self, seed: int, instruction: str | None, timeout_s: float, video: EpisodeVideo | None) -> EpisodeOutcome:
+    def run(
+        self, seed: int, instruction: str | None, timeout_s: float, video: EpisodeVideo | None
+    ) -> EpisodeOutcome:
         """One episode in the world as it was reset.
 
         Args:
@@ -108,6 +118,8 @@ class TaskSession:
         self._video = video
         self._trouble = []
         self.sub_steps = []
+        self._sub_step_latencies_s.clear()
+        self._chunk_latencies_s.clear()
         try:
             return self._run(seed, instruction or self.instruction, timeout_s, video)
         finally:
@@ -127,11 +139,15 @@ class TaskSession:
         """What the world asks for."""
         return self._status.instruction
 
-    def broken_off(self, seed: int, instruction: str, video: EpisodeVideo | None, error: str) -> EpisodeOutcome:
+    def broken_off(
+        self, seed: int, instruction: str, video: EpisodeVideo | None, error: str
+    ) -> EpisodeOutcome:
         """What is known of the episode that was under way when something died."""
         return self._outcome(seed, instruction, video, False, "failed", self.sub_steps, 0.0, 0.0, error)
 
-    def _run(self, seed: int, instruction: str, timeout_s: float, video: EpisodeVideo | None) -> EpisodeOutcome:
+    def _run(
+        self, seed: int, instruction: str, timeout_s: float, video: EpisodeVideo | None
+    ) -> EpisodeOutcome:
         start_s, real_start_s = self._client.now_s(), monotonic()
         patience_s = timeout_s / _SLOWEST
         goal = ExecuteTask.Goal(instruction=instruction, timeout_s=timeout_s)
@@ -189,6 +205,8 @@ class TaskSession:
             sub_steps=sub_steps,
             duration_s=duration_s,
             waited_for_inference_s=self._waited_s,
+            sub_step_latency_s=_mean(self._sub_step_latencies_s),
+            chunk_latency_s=_mean(self._chunk_latencies_s),
             real_time_factor=real_time_factor,
             video=str(video.path) if video else None,
             error=error,
@@ -216,6 +234,13 @@ class TaskSession:
     def _on_status(self, message: TaskStatus) -> None:
         self._status = message
 
+    def _on_substep(self, message: SubStep) -> None:
+        if message.status == SubStep.ACTIVE:
+            self._sub_step_latencies_s.append(self._client.now_s() - stamp_from_message(message.header.stamp))
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        self._chunk_latencies_s.append(self._client.now_s() - stamp_from_message(message.header.stamp))
+
     def _on_joint_state(self, message: JointState) -> None:
         self._joint_stamp_s = stamp_from_message(message.header.stamp)
         self._speed_rad_s = float(np.abs(message.velocity).max())
@@ -223,11 +248,19 @@ class TaskSession:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == _ACTING_NODE:
-                self._trouble = [*self._trouble, status.message] if status.level == DiagnosticStatus.ERROR else []
+                self._trouble = (
+                    [*self._trouble, status.message] if status.level == DiagnosticStatus.ERROR else []
+                )
                 values = {entry.key: entry.value for entry in status.values}
                 self._waited_s = float(values.get("waited_for_inference_s", 0.0))
                 self._diagnostics_s = stamp_from_message(message.header.stamp)
 
     def _on_image(self, camera: Camera, message: Image) -> None:
         if self._video is not None:
-            self._video.add(camera.role, stamp_from_message(message.header.stamp), image_from_message(message))
+            self._video.add(
+                camera.role, stamp_from_message(message.header.stamp), image_from_message(message)
+            )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,1 +1,1 @@
-"""ROS messages to arrays and the project's dataclasses, and back: one module per type, nothing else touches a field."""
+"""ROS messages to arrays and the project's dataclasses, and back: one module per type."""

@@ -35,7 +35,9 @@ def action_chunk_from_message(message: ActionChunkMessage) -> ActionChunk:
     """
     shape = (message.rows, len(message.joint_names))
     if len(message.positions) != shape[0] * shape[1]:
-        raise InvalidObservation(f"an action chunk of {shape[0]} x {shape[1]} came with {len(message.positions)} values")
+        raise InvalidObservation(
+            f"an action chunk of {shape[0]} x {shape[1]} came with {len(message.positions)} values"
+        )
     return ActionChunk(
         stamp_s=stamp_from_message(message.header.stamp),
         step_s=message.step_s,

@@ -1,7 +1,7 @@
 """The simulator's ground truth as visualization_msgs/MarkerArray, which RViz and Foxglove show, and back.
 
-Each object is a marker with its name as namespace. One more marker, of text and invisible, carries the whole ground
-truth as JSON: a scripted policy needs what no marker has a field for.
+Each object is a marker with its name as namespace. One more marker, of text and invisible, carries the
+whole ground truth as JSON: a scripted policy needs what no marker has a field for.
 """
 
 import json

@@ -21,7 +21,7 @@ def image_to_message(image: np.ndarray, stamp_s: float, frame: str, message: Ima
     Args:
         image: (H, W, 3) uint8 RGB.
         stamp_s: capture time in s. frame: the optical frame.
-        message: filled in place if its buffer has the right size, which spares the allocation; made otherwise.
+        message: filled in place if its buffer has the right size; otherwise a new one is made.
     """
     height, width, channels = image.shape
     if message is None or len(message.data) != image.size:
@@ -39,7 +39,7 @@ def image_from_message(message: Image) -> np.ndarray:
     """The image as (H, W, 3) uint8 RGB; a view of the message's data where its layout allows that.
 
     Raises:
-        InvalidObservation: the encoding is not rgb8, bgr8 or mono8, or the data has not the size that the fields state.
+        InvalidObservation: the encoding is not rgb8, bgr8 or mono8, or the data has another size than stated.
     """
     channels = _ENCODINGS.get(message.encoding)
     if channels is None:
@@ -50,8 +50,9 @@ def image_from_message(message: Image) -> np.ndarray:
     row = message.width * channels
     if message.step < row or len(message.data) != message.height * message.step or not message.data:
         raise InvalidObservation(
-            f"the image of {message.header.frame_id!r} has {len(message.data)} bytes in rows of {message.step}, "
-            f"which does not make {message.width} x {message.height} pixels of {message.encoding}"
+            f"the image of {message.header.frame_id!r} has {len(message.data)} bytes in rows of "
+            f"{message.step}, which does not make {message.width} x {message.height} pixels of "
+            f"{message.encoding}"
         )
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[:, :row]
     pixels = rows.reshape(message.height, message.width, channels)
@@ -73,5 +74,6 @@ def compressed_from_message(message: CompressedImage) -> np.ndarray:
             return np.asarray(decoded.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InvalidObservation(
-            f"the compressed image of {message.header.frame_id!r} ({message.format!r}) cannot be decoded: {error}"
+            f"the compressed image of {message.header.frame_id!r} ({message.format!r}) cannot be decoded: "
+            f"{error}"
         ) from error

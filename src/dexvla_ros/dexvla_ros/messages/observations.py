@@ -19,7 +19,7 @@ def observation_to_message(
 
     Args:
         joint_state: the measurement behind `observation.state`, sent on as it came.
-        frames, image_stamps_s: optical frame and capture time of each image, in the order of `observation.images`.
+        frames, image_stamps_s: optical frame and capture time of each of `observation.images`, in its order.
     """
     message = ObservationMessage(camera_roles=list(observation.images), joint_state=joint_state)
     message.header.stamp = stamp_to_message(observation.stamp_s)
@@ -34,11 +34,13 @@ def observation_from_message(robot: RobotDescription, message: ObservationMessag
     """The observation, without ground truth.
 
     Raises:
-        InvalidObservation: a camera or joint of the robot file is missing, a size is not the one the model sees, or
-            the message contradicts itself.
+        InvalidObservation: a camera or joint of the robot file is missing, a size is not the one that the
+            model sees, or the message contradicts itself.
     """
     if len(message.camera_roles) != len(message.images):
-        raise InvalidObservation(f"{len(message.camera_roles)} camera roles came with {len(message.images)} images")
+        raise InvalidObservation(
+            f"{len(message.camera_roles)} camera roles came with {len(message.images)} images"
+        )
     images = dict(zip(message.camera_roles, map(image_from_message, message.images)))
     for camera in robot.cameras:
         if camera.role not in images:

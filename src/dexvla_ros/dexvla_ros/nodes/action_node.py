@@ -27,14 +27,16 @@ from dexvla_ros.policy_process import PolicyProcess
 PARAMETERS = (
     *POLICY_PARAMETERS,
     ParameterSpec("chunk_hz", 5.0, "Action chunks per second, at most, Hz.", 0.1, 100.0),
-    ParameterSpec("substep_age_max_s", 0.8, "Age from which a sub-step is not acted on any more, s.", 0.05, 60.0),
+    ParameterSpec(
+        "substep_age_max_s", 0.8, "Age from which a sub-step is not acted on any more, s.", 0.05, 60.0
+    ),
     *streaming_parameters(),
 )
 _POLL_S = 0.02
 
 
 class ActionNode(StackNode):
-    """Drives the controllers while there is a sub-step to act on; on any doubt the robot decelerates and holds."""
+    """Drives the controllers while there is a sub-step to act on; in doubt the robot brakes and holds."""
 
     parameters = PARAMETERS
 
@@ -122,8 +124,8 @@ class ActionNode(StackNode):
         self._publish_chunk(action_chunk_to_message(chunk, substep.stamp_s, inference_s, prefix_rows))
 
     def on_problem(self, reason: str) -> None:
-        """Log it."""
-        self.report_once(reason)
+        """Log the first of its kind: what stands after a colon is this time's figures."""
+        self.report_once(reason, reason.partition(":")[0])
 
     # Callbacks
 

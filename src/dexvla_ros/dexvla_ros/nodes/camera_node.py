@@ -5,9 +5,9 @@ from functools import partial
 
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
-from dexvla_msgs.msg import Observation as ObservationMessage
 from dexvla_model.observation import InvalidObservation
 from dexvla_model.robot import Camera
+from dexvla_msgs.msg import Observation as ObservationMessage
 from dexvla_ros.messages.images import compressed_from_message, image_from_message
 from dexvla_ros.messages.joint_states import state_from_message
 from dexvla_ros.messages.observations import observation_to_message
@@ -20,10 +20,18 @@ from dexvla_ros.observation_assembler import Capture, ObservationAssembler
 
 PARAMETERS = (
     ParameterSpec(
-        "slop_s", 0.04, "Greatest difference in time between images and joint state of one observation, s.", 0.0, 1.0
+        "slop_s",
+        0.04,
+        "Greatest difference in time between images and joint state of one observation, s.",
+        0.0,
+        1.0,
     ),
     ParameterSpec(
-        "stale_s", 0.5, "Age from which a camera's newest image, or the newest joint state, is stale, s.", 0.05, 60.0
+        "stale_s",
+        0.5,
+        "Age from which a camera's newest image, or the newest joint state, is stale, s.",
+        0.05,
+        60.0,
     ),
 )
 
@@ -70,7 +78,9 @@ class CameraNode(StackNode):
 
     def _take(self, camera: Camera, message, decode) -> None:
         try:
-            capture = Capture(stamp_from_message(message.header.stamp), decode(message), message.header.frame_id)
+            capture = Capture(
+                stamp_from_message(message.header.stamp), decode(message), message.header.frame_id
+            )
             self._assembler.add_capture(camera.role, capture)
             self._publish_what_is_due()
         except InvalidObservation as error:

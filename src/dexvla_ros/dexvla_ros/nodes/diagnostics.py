@@ -14,9 +14,13 @@ def diagnostic_array(
     stamp: Time, node: str, hardware_id: str, level: bytes, message: str, values: Mapping[str, object]
 ) -> DiagnosticArray:
     """One status of one node; floats of `values` are shown with four digits."""
-    shown = [KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
-             for key, value in values.items()]
+    shown = [
+        KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
+        for key, value in values.items()
+    ]
     array = DiagnosticArray()
     array.header.stamp = stamp
-    array.status = [DiagnosticStatus(level=level, name=node, hardware_id=hardware_id, message=message, values=shown)]
+    array.status = [
+        DiagnosticStatus(level=level, name=node, hardware_id=hardware_id, message=message, values=shown)
+    ]
     return array

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 ParameterValue = bool | int | float | str | tuple[str, ...]
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of texts"}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of texts",
+}
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,13 @@ class ParameterSpec:
             )
         if self.lower is not None and self.upper is not None and not self.lower <= value <= self.upper:
             raise UserError(
-                f"{source}: the parameter {self.name} is {value!r} (allowed: {self.lower:g} to {self.upper:g}, "
-                f"{self.description}); correct it."
+                f"{source}: the parameter {self.name} is {value!r} "
+                f"(allowed: {self.lower:g} to {self.upper:g}, {self.description}); correct it."
             )
         if self.allowed and value not in self.allowed:
             raise UserError(
-                f"{source}: the parameter {self.name} is {value!r} (allowed: {', '.join(self.allowed)}); correct it."
+                f"{source}: the parameter {self.name} is {value!r} "
+                f"(allowed: {', '.join(self.allowed)}); correct it."
             )
         return value
 
@@ -69,19 +76,20 @@ ROBOT = ParameterSpec("robot", "ur5e", "Name of a robot file in config/robots, o
 
 
 def declare_parameters(node: "Node", specs: Sequence[ParameterSpec]) -> SimpleNamespace:
-    """Declare every parameter and return the values as attributes (one with a dot in its name: through getattr).
+    """Declare every parameter and return the values as attributes (use getattr for a name with a dot).
 
     Raises:
-        UserError: a value has the wrong type or is out of range, or the node was given a parameter it has not.
+        UserError: a value has the wrong type or is out of range, or the node has no such parameter.
     """
     source = node.get_name()
-    # rclpy offers the overrides of undeclared parameters nowhere else, and its own errors do not say what is allowed.
+    # rclpy offers undeclared overrides nowhere else, and its own errors do not say what is allowed.
     given = {name: override.value for name, override in node._parameter_overrides.items()}
     known = {"use_sim_time", *(spec.name for spec in specs)}
     for name in given:
         if name not in known and not name.startswith("qos_overrides."):
             raise UserError(
-                f"{source}: there is no parameter {name!r} (allowed: {', '.join(sorted(known))}); remove or rename it."
+                f"{source}: there is no parameter {name!r} "
+                f"(allowed: {', '.join(sorted(known))}); remove or rename it."
             )
     values = SimpleNamespace()
     for spec in specs:
@@ -100,7 +108,9 @@ def _descriptor(spec: ParameterSpec) -> "ParameterDescriptor":
         descriptor.additional_constraints = f"one of {', '.join(spec.allowed)}"
     if spec.lower is not None and spec.upper is not None:
         if type(spec.default) is int:
-            descriptor.integer_range = [IntegerRange(from_value=int(spec.lower), to_value=int(spec.upper), step=0)]
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(spec.lower), to_value=int(spec.upper), step=0)
+            ]
         else:
             descriptor.floating_point_range = [FloatingPointRange(from_value=spec.lower, to_value=spec.upper)]
     return descriptor

@@ -10,9 +10,17 @@ from dexvla_ros.policy_protocol import WorkerSetup
 
 POLICY_PARAMETERS = (
     ParameterSpec("policy", "scripted", "The word scripted, or name or path of a checkpoint."),
-    ParameterSpec("seed", 0, "Decides the draws of the policy; the n-th goal since the start uses seed + n.", 0, 2**31 - 1),
+    ParameterSpec(
+        "seed",
+        0,
+        "Decides the draws of the policy; the n-th goal since the start uses seed + n.",
+        0,
+        2**31 - 1,
+    ),
     ParameterSpec("threads", 1, "CPU threads of the inference.", 1, 256),
-    ParameterSpec("load_timeout_s", 120.0, "Longest time that loading the policy may take, s (real time).", 1.0, 3600.0),
+    ParameterSpec(
+        "load_timeout_s", 120.0, "Longest time that loading the policy may take, s (real time).", 1.0, 3600.0
+    ),
     ParameterSpec(
         "inference_timeout_s",
         10.0,
@@ -23,7 +31,9 @@ POLICY_PARAMETERS = (
 )
 
 
-def start_policy(node: StackNode, settings: SimpleNamespace, on_death: Callable[[str], None]) -> PolicyProcess:
+def start_policy(
+    node: StackNode, settings: SimpleNamespace, on_death: Callable[[str], None]
+) -> PolicyProcess:
     """Start the worker that the parameters ask for and wait until the policy is loaded.
 
     Raises:

@@ -7,5 +7,7 @@ SENSOR = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Commands and sub-steps: every one counts.
 COMMAND = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 # State that a late subscriber needs too.
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
 DIAGNOSTICS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)

@@ -25,14 +25,21 @@ from dexvla_ros.nodes.qos import COMMAND, LATCHED, SENSOR
 from dexvla_ros.nodes.stack_node import StackNode, run_node
 from dexvla_ros.pacing import Pacer, RealTimeFactor
 from dexvla_ros.simulated_world import Rhythm, SimulatedWorld
+from dexvla_sim.simulation import Simulation
 
 PARAMETERS = (
     ParameterSpec("task", "pick_place", "Name of the task whose objects stand on the table."),
     ParameterSpec("seed", 0, "Decides everything that varies in the first world.", 0, 2**31 - 1),
     ParameterSpec(
-        "real_time_factor", 1.0, "Simulated seconds per real second, at most; never above real time.", 0.01, 1.0
+        "real_time_factor",
+        1.0,
+        "Simulated seconds per real second, at most; never above real time.",
+        0.01,
+        1.0,
     ),
-    ParameterSpec("record_commands", "", "File (.npz) for the commands of every controller update; empty = none."),
+    ParameterSpec(
+        "record_commands", "", "File (.npz) for the commands of every controller update; empty = none."
+    ),
     ParameterSpec("viewer", False, "Show the world in a window; needs a display."),
 )
 # The task's success is judged this often, in simulated time; it means contacts and velocities.
@@ -45,7 +52,7 @@ _SLOW = 0.95
 
 
 class SimNode(StackNode):
-    """Takes trajectories as a joint_trajectory_controller does; publishes joints, images, ground truth and the clock."""
+    """Takes trajectories as a joint_trajectory_controller does; publishes joints, images and the clock."""
 
     parameters = PARAMETERS
 
@@ -60,9 +67,6 @@ class SimNode(StackNode):
         return super().now_s() if self._world is None else self._world.time_s
 
     def configure(self) -> None:
-        # Imported here: loading MuJoCo takes a moment, and --help or a wrong parameter needs none of it.
-        from dexvla_sim.simulation import Simulation
-
         settings, rates = self.settings, self.robot.rates
         simulation = Simulation(self.robot, settings.task, settings.seed)
         self._world = SimulatedWorld(simulation, self._on_refusal)
@@ -122,7 +126,9 @@ class SimNode(StackNode):
         if self.settings.record_commands:
             joints = tuple(joint for controller in self.robot.controllers for joint in controller.joints)
             self._recorder = CommandRecorder(Path(self.settings.record_commands), joints)
-            self._world.simulation.on_command = lambda command: self._recorder.add(self._world.time_s, command)
+            self._world.simulation.on_command = lambda command: self._recorder.add(
+                self._world.time_s, command
+            )
 
     def _start_viewer(self) -> None:
         if self.settings.viewer:
@@ -174,7 +180,9 @@ class SimNode(StackNode):
         self._publish_status(message)
 
     def _on_trajectory(self, controller: Controller, message: JointTrajectoryMessage) -> None:
-        self._world.send(controller.name, trajectory_from_message(message))
+        acceptance = self._world.send(controller.name, trajectory_from_message(message))
+        if acceptance.accepted and self._recorder is not None:
+            self._recorder.add_seam()
 
     def _on_refusal(self, controller: str, reason: str) -> None:
         self._refusals += 1

@@ -1,4 +1,4 @@
-"""What all nodes of the stack share: lifecycle, parameters, guarded callbacks, diagnostics, and how they are run."""
+"""What all nodes of the stack share: lifecycle, parameters, guarded callbacks, diagnostics, running."""
 
 import signal
 import sys
@@ -29,7 +29,7 @@ from dexvla_ros.nodes.qos import DIAGNOSTICS
 
 EXIT_USER_ERROR = 2
 _DIAGNOSTICS_PERIOD_S = 1.0
-# As long as spin_until_future_complete takes; the events executor's own spin() turns at full speed without work.
+# The longest that spin_until_future_complete takes; the events executor's own spin() never sleeps.
 _FOREVER_S = 1e9
 
 
@@ -53,7 +53,7 @@ class Outlet:
 
 
 class StackNode(LifecycleNode):
-    """A lifecycle node whose subclasses say what to do in `configure`, `activate`, `deactivate` and `release`.
+    """A lifecycle node; subclasses say what to do in `configure`, `activate`, `deactivate` and `release`.
 
     Attributes:
         parameters: parameters besides `robot`; the values are in `self.settings`.
@@ -71,14 +71,18 @@ class StackNode(LifecycleNode):
         self._reported: set[str] = set()
         self._entities: list[tuple[Callable, Any]] = []
         self._error = ""
-        self._diagnostics = Outlet(self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS), self.context)
-        # In real time: a simulation that stands still has to show, and an idle executor has to notice a shutdown.
-        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._guard(self.publish_diagnostics), clock=self.steady_clock)
+        self._diagnostics = Outlet(
+            self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS), self.context
+        )
+        # In real time: a simulation that stands still has to show, and an idle executor notices a shutdown.
+        self.create_timer(
+            _DIAGNOSTICS_PERIOD_S, self._guard(self.publish_diagnostics), clock=self.steady_clock
+        )
 
     # What subclasses write
 
     def configure(self) -> None:
-        """Create what the node needs, through `listen`, `publish_on`, `every` and the like. May raise UserError."""
+        """Create what the node needs, through `listen`, `publish_on` and the like; may raise UserError."""
 
     def activate(self) -> None:
         """Begin to work."""
@@ -141,10 +145,11 @@ class StackNode(LifecycleNode):
         if self.executor is not None and self.context.ok():
             self.executor.create_task(self._guard(callback))
 
-    def report_once(self, reason: str) -> None:
-        """Log a failure the first time that it occurs."""
-        if reason not in self._reported:
-            self._reported.add(reason)
+    def report_once(self, reason: str, kind: str = "") -> None:
+        """Log a failure the first time that it, or another of its kind, occurs."""
+        kind = kind or reason
+        if kind not in self._reported:
+            self._reported.add(kind)
             self.get_logger().error(reason)
 
     def publish_diagnostics(self) -> None:
@@ -189,8 +194,8 @@ class StackNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        # The node stays in the state `finalized`: what raised was a bug, and a supervisor can tell it from a mistake
-        # of the user's, after which the node is `unconfigured` again.
+        # The node stays in the state `finalized`: what raised was a bug, and a supervisor can tell it from a
+        # mistake of the user's, after which the node is `unconfigured` again.
         self.active = False
         return TransitionCallbackReturn.FAILURE
 
@@ -251,8 +256,8 @@ def run_node(make: Callable[[], StackNode]) -> int:
     A mistake of the user's in the parameters is printed as one sentence and ends with exit code 2.
     """
     shut_down_with_parent()
-    # rclpy shuts its context down on both signals, which ends the spinning; Python's KeyboardInterrupt on top of that
-    # would come out of the middle of some callback.
+    # rclpy shuts its context down on both signals, which ends the spinning; Python's KeyboardInterrupt on top
+    # of that would come out of the middle of some callback.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     rclpy.init(args=sys.argv)
     node = None

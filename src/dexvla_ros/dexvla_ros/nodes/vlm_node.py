@@ -31,7 +31,11 @@ PARAMETERS = (
     *POLICY_PARAMETERS,
     ParameterSpec("timeout_s", 60.0, "Time limit of a goal that names none, s.", 1.0, 86400.0),
     ParameterSpec(
-        "observation_timeout_s", 2.0, "A goal fails when there was no observation for this long, s.", 0.1, 60.0
+        "observation_timeout_s",
+        2.0,
+        "A goal fails when there was no observation for this long, s.",
+        0.1,
+        60.0,
     ),
     ParameterSpec(
         "done_confirmations", 3, "How often in a row the policy has to say that it is done.", 1, 100
