@@ -1,6 +1,7 @@
 """The simulated world in a window."""
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 from dexvla_model.errors import UserError
@@ -12,12 +13,22 @@ if TYPE_CHECKING:
 
 
 def check_display() -> None:
-    """Raises UserError if there is no display."""
+    """Raises UserError if there is no display, or it cannot be opened."""
     if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
         raise UserError(
             "--viewer needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set; leave --viewer away, "
             "or start from a desktop session (or with ssh -X)."
         )
+    import glfw
+
+    with warnings.catch_warnings():
+        # The binding tells of a failure by a warning as well.
+        warnings.simplefilter("ignore")
+        opened = glfw.init()
+    if not opened:
+        display = os.environ.get("DISPLAY") or os.environ["WAYLAND_DISPLAY"]
+        raise UserError(f"--viewer: the display {display} cannot be opened; correct DISPLAY or leave --viewer away.")
+    glfw.terminate()
 
 
 def open_viewer(simulation: "Simulation") -> "Handle":
