@@ -155,4 +155,5 @@ class DexVLAPolicy:
                 f"the image of the camera {role} has shape {image.shape} and type {image.dtype}, "
                 f"needed is {expected} uint8"
             )
-        return torch.from_numpy(np.ascontiguousarray(image)).unsqueeze(0).to(self._device)
+        # A copy: an image out of a message is read-only memory, which torch does not take.
+        return torch.from_numpy(np.array(image)).unsqueeze(0).to(self._device)
