@@ -39,6 +39,7 @@ setup(
         "dexvla_model",
         "dexvla_msgs",
         "dexvla_sim",
+        "glfw",
         "mujoco",
         "numpy",
         "pillow",

@@ -32,6 +32,7 @@ FROM_PIP_ONLY = {
         "av",
         "daqp",
         "diffusers",
+        "glfw",
         "mujoco",
         "ruckig",
         "safetensors",
