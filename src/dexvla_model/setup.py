@@ -8,7 +8,7 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["**/*.json", "**/*.yaml"]},
+    package_data={NAME: ["**/*.html", "**/*.json", "**/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -17,10 +17,13 @@ setup(
     # requirements.txt.
     install_requires=[
         "accelerate",
+        "av",
         "daqp",
         "diffusers",
+        "h5py",
         "numpy",
         "pillow",
+        "pyarrow",
         "pyyaml",
         "rich",
         "safetensors",

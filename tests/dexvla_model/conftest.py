@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dexvla_model.dexvla import Batch, DexVLA, DexVLAConfig, Embodiment
-from dexvla_model.expert import EmbodimentConfig, scaledp_preset
+from dexvla_model.expert import EmbodimentConfig, expert_preset
 from dexvla_model.normalization import Statistics, relative_to_state
 from dexvla_model.observation import Observation, RobotState
 from dexvla_model.robot import load_robot
@@ -46,7 +46,7 @@ def model_config(tokenizer, robot) -> DexVLAConfig:
     vlm = backbone_preset("nano", special_token_ids(tokenizer))
     cameras = {camera.role: ImageSize(camera.model_width, camera.model_height) for camera in robot.cameras}
     head = EmbodimentConfig(len(robot.state), len(robot.action), HORIZON)
-    expert = scaledp_preset("scaledp-nano", condition_width=vlm.width)
+    expert = expert_preset("scaledp-nano", condition_width=vlm.width)
     return DexVLAConfig(vlm, expert, {robot.embodiment: Embodiment(head, cameras)}, max_reasoning_tokens=12)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from dexvla_model.dexvla import DexVLA, DexVLAConfig
 from dexvla_model.errors import UserError
+from dexvla_model.vlm import backbone_preset, special_token_ids
 
 INSTRUCTIONS = ["put the red cube in the tray", "go", "put the red cube in the tray"]
 SUB_STEPS = ["move above the cube at 10 -20", "done", "close the gripper"]
@@ -149,3 +150,18 @@ def test_a_missing_key_is_named(model_config):
 def test_an_unknown_embodiment_is_named(model, tokenizer):
     with pytest.raises(UserError, match="no embodiment 'dog', it has: ur5e"):
         model.prompt(tokenizer, "dog")
+
+
+def test_images_that_the_family_cannot_cut_into_tokens_are_refused(model_config, tokenizer):
+    """140 x 112 pixels are whole tokens of 28 pixels, as Qwen2-VL has them, but not of Qwen3-VL's 32."""
+    vlm = backbone_preset("qwen3-vl-nano", special_token_ids(tokenizer))
+    with pytest.raises(UserError, match=r"cameras.scene .* is 140 x 112 pixels, .* multiples of 32 .* qwen3_vl"):
+        dataclasses.replace(model_config, vlm=vlm)
+
+
+def test_a_batch_beyond_the_context_is_refused(make_model, tokenizer, robot, make_batch):
+    model = make_model()
+    prompt = model.prompt(tokenizer, robot.embodiment)
+    batch = make_batch(prompt, ["go " * 300], ["done"])
+    with pytest.raises(UserError, match="has [0-9]+ tokens, .*max_position_embeddings has 512: shorten"):
+        model.read(batch, prompt)

@@ -73,14 +73,15 @@ def test_the_condition_is_that_of_training(policy, tokenizer, robot, make_observ
     substep = policy.reason(observation, INSTRUCTION)
     model, prompt = policy.model, policy.model.prompt(tokenizer, robot.embodiment)
     prompt_ids = prompt.prompt_ids(INSTRUCTION)
-    ids = torch.tensor([prompt_ids + reasoning.ids + [prompt.end_id]])
+    ends = reasoning.hidden_states.shape[1] - len(prompt_ids) - len(reasoning.ids)
+    assert ends == 1 or len(reasoning.ids) == model.config.max_reasoning_tokens
+    ids = torch.tensor([prompt_ids + reasoning.ids + [prompt.end_id] * ends])
     images = {role: torch.from_numpy(image).unsqueeze(0) for role, image in observation.images.items()}
     with torch.no_grad():
-        embedded = model.vlm.embed(ids, model.vlm.encode_images(images), prompt.image_slots)
-        hidden = model.vlm.hidden_states(embedded, prompt.position_ids(ids.shape[1]))
-        index = torch.arange(ids.shape[1]).unsqueeze(0)
-        is_prompt = index < len(prompt_ids)
-        condition = model.fusion(hidden, is_prompt, ~is_prompt & (index < ids.shape[1] - 1))
+        seen = model.vlm.encode_images(images)
+        hidden = model.vlm.read(ids, seen, prompt.image_slots, prompt.position_ids(ids.shape[1]))
+        is_prompt = torch.arange(ids.shape[1]).unsqueeze(0) < len(prompt_ids)
+        condition = model.fusion(hidden, is_prompt, ~is_prompt)
     np.testing.assert_allclose(substep.condition, condition[0, 0].numpy(), rtol=1e-3, atol=1e-4)
 
 
@@ -139,13 +140,35 @@ def test_a_condition_that_is_not_finite_is_refused(policy, make_observation):
         policy.reason(make_observation(), INSTRUCTION)
 
 
-def test_a_chunk_that_is_not_finite_is_refused(policy, make_observation):
+def test_what_is_not_finite_is_named(policy, make_observation):
+    with torch.no_grad():
+        policy.model.vlm.qwen.model.language_model.norm.weight[3] = float("inf")
+    with pytest.raises(InvalidOutput, match="the weight vlm.qwen.model.language_model.norm.weight"):
+        policy.reason(make_observation(), INSTRUCTION)
+
+
+def test_a_chunk_that_is_not_finite_is_refused_with_the_weight_that_made_it(policy, make_observation):
+    observation = make_observation()
+    substep = policy.reason(observation, INSTRUCTION)
+    with torch.no_grad():
+        policy.model.expert.blocks[1].mlp.fc2.bias[3] = float("nan")
+    with pytest.raises(InvalidOutput, match="chunk .* not finite; .* the weight expert.blocks.1.mlp.fc2.bias"):
+        policy.act(substep, observation.state)
+
+
+def test_a_condition_or_state_that_is_not_finite_is_refused_before_the_expert_runs(
+    policy, make_observation, robot
+):
     observation = make_observation()
     substep = policy.reason(observation, INSTRUCTION)
     bad = substep.condition.copy()
-    bad[0] = np.nan
-    with pytest.raises(InvalidOutput, match="chunk .* not finite"):
+    bad[5] = np.nan
+    with pytest.raises(InvalidOutput, match="condition is not finite: its value 5 of 64 is nan"):
         policy.act(dataclasses.replace(substep, condition=bad), observation.state)
+    positions = observation.state.positions.copy()
+    positions[2] = np.inf
+    with pytest.raises(InvalidObservation, match=f"joint {robot.state_joints[2]} of the state has the value inf"):
+        policy.act(substep, dataclasses.replace(observation.state, positions=positions))
 
 
 def test_a_condition_of_another_model_is_refused(policy, make_observation):
@@ -164,5 +187,5 @@ def test_bad_images_are_refused(policy, make_observation):
 
 
 def test_an_instruction_beyond_the_context_is_refused(policy, make_observation):
-    with pytest.raises(UserError, match="context of 512 leaves room for 500: shorten it"):
+    with pytest.raises(UserError, match="max_position_embeddings of 512 leaves room for 500 .*: shorten it"):
         policy.reason(make_observation(), "put it there and " * 200)

@@ -78,17 +78,19 @@ def test_golden_fusion(golden_folder):
     assert relative_error(condition, g["condition"]) < RELATIVE
 
 
-def random_weights(depth=2, width=24, condition=10, state=5, action=3, horizon=6) -> dict[str, torch.Tensor]:
-    """A state dict under the published names; combine's hidden width is 1024 there."""
+def random_weights(
+    depth=2, width=24, condition=10, state=5, action=3, horizon=6, hidden=1024, frequencies=256, ratio=4
+) -> dict[str, torch.Tensor]:
+    """A state dict under the published names; the last three sizes are the published ones."""
     generator = torch.Generator().manual_seed(7)
     shapes = {
         "x_embedder": (width, action),
-        "t_embedder.mlp.0": (width, 256),
+        "t_embedder.mlp.0": (width, frequencies),
         "t_embedder.mlp.2": (width, width),
         "cond_obs_emb": (width, condition),
-        "combine.0": (1024, condition + state),
-        "combine.2": (1024, 1024),
-        "combine.4": (condition, 1024),
+        "combine.0": (hidden, condition + state),
+        "combine.2": (hidden, hidden),
+        "combine.4": (condition, hidden),
         "final_layer.linear": (action, width),
         "final_layer.adaLN_modulation.1": (2 * width, width),
     }
@@ -96,8 +98,8 @@ def random_weights(depth=2, width=24, condition=10, state=5, action=3, horizon=6
         shapes |= {
             f"blocks.{i}.attn.qkv": (3 * width, width),
             f"blocks.{i}.attn.proj": (width, width),
-            f"blocks.{i}.mlp.fc1": (4 * width, width),
-            f"blocks.{i}.mlp.fc2": (width, 4 * width),
+            f"blocks.{i}.mlp.fc1": (ratio * width, width),
+            f"blocks.{i}.mlp.fc2": (width, ratio * width),
             f"blocks.{i}.adaLN_modulation.1": (6 * width, width),
         }
     weights = {"pos_embed": torch.randn(1, horizon, width, generator=generator)}
@@ -120,10 +122,8 @@ def published_forward(w, x, t, condition, state, heads):
     def modulated(value, shift, scale):
         return norm(value) * (1 + scale[:, None]) + shift[:, None]
 
-    time = linear(
-        "t_embedder.mlp.2",
-        functional.silu(linear("t_embedder.mlp.0", sinusoidal_time_embedding(t, 256).float())),
-    )
+    sinusoid = sinusoidal_time_embedding(t, w["t_embedder.mlp.0.weight"].shape[1]).float()
+    time = linear("t_embedder.mlp.2", functional.silu(linear("t_embedder.mlp.0", sinusoid)))
     combined = torch.cat([condition, state], dim=1)
     combined = linear("combine.4", linear("combine.2", linear("combine.0", combined).relu()).relu())
     c = functional.silu(time + linear("cond_obs_emb", combined))
@@ -160,6 +160,32 @@ def test_the_noise_equals_the_formulas_written_out():
     assert relative_error(expert.predict_noise(x, t, condition, state), expected) < RELATIVE
 
 
+@pytest.mark.parametrize(
+    ("heads", "sizes"),
+    [
+        (2, {"depth": 1, "width": 16, "hidden": 20, "frequencies": 32, "ratio": 2}),
+        (8, {"depth": 3, "width": 64, "condition": 48, "state": 7, "action": 14, "horizon": 50, "ratio": 3}),
+        (1, {"condition": 33, "state": 1, "action": 1, "horizon": 1, "hidden": 7, "frequencies": 100}),
+    ],
+)
+@torch.no_grad()
+def test_every_size_is_read_off_the_tensors(heads, sizes):
+    weights = random_weights(**sizes)
+    horizon, action = weights["pos_embed"].shape[1], weights["x_embedder.weight"].shape[1]
+    condition = weights["combine.4.weight"].shape[0]
+    state = weights["combine.0.weight"].shape[1] - condition
+    expert = expert_from_official(weights, prediction_horizon=horizon, num_heads=heads)
+    generator = torch.Generator().manual_seed(8)
+    shapes = ((horizon, action), (1, condition), (state,))
+    x, c, s = (torch.randn(3, *size, generator=generator) for size in shapes)
+    t = torch.tensor([1, 40, 99])
+    expected = published_forward(weights, x, t, c[:, 0], s, heads)
+    for given in (c, c[:, 0]):
+        assert relative_error(expert.predict_noise(x, t, given, s), expected) < RELATIVE
+    chunks = expert.sample(c, s, noise=x)
+    assert chunks.shape == x.shape and torch.isfinite(chunks).all()
+
+
 def test_a_missing_tensor_is_named():
     weights = random_weights()
     del weights["blocks.1.attn.proj.bias"]
@@ -177,6 +203,28 @@ def test_an_unknown_tensor_is_named():
 def test_a_wrong_horizon_is_named_by_its_tensor():
     with pytest.raises(UserError, match=r"pos_embed.*shape \(1, 6, 24\), expected \(1, 9, 24\)"):
         expert_from_official(random_weights(), prediction_horizon=9, num_heads=4)
+
+
+def test_a_weight_that_is_not_finite_is_named():
+    weights = random_weights()
+    weights["blocks.1.mlp.fc1.weight"][3, 5] = float("nan")
+    with pytest.raises(UserError, match=r"expert's tensor 'blocks.1.mlp.fc1.weight' holds nan at \[3, 5\]"):
+        expert_from_official(weights, prediction_horizon=6, num_heads=4)
+
+
+@pytest.mark.parametrize("name", ["condition", "state"])
+def test_an_input_that_is_not_finite_is_named(name):
+    expert = expert_from_official(random_weights(), prediction_horizon=6, num_heads=4)
+    tensors = {"condition": torch.zeros(2, 10), "state": torch.zeros(2, 5)}
+    tensors[name][1, 4] = float("inf")
+    x, t = torch.zeros(2, 6, 3), torch.tensor([3, 4])
+    for call in (
+        lambda: expert.predict_noise(x, t, **tensors),
+        lambda: expert.sample(**tensors),
+        lambda: expert.loss(x, **tensors),
+    ):
+        with pytest.raises(UserError, match=rf"{name} holds inf at \[1, 4\]"):
+            call()
 
 
 def test_a_wrong_fusion_tensor_is_named():

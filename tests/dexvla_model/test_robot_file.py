@@ -24,13 +24,13 @@ def test_ur5e_has_seven_joints_in_the_vendors_names():
 
 def test_position_and_velocity_limits_default_to_the_urdf():
     limits = UR5E.limits["elbow_joint"]
-    assert limits.upper_rad == pytest.approx(np.pi)
-    assert limits.velocity_rad_s == pytest.approx(np.pi)
+    assert limits.upper == pytest.approx(np.pi)
+    assert limits.velocity == pytest.approx(np.pi)
 
 
 def test_home_pose_lies_within_the_limits():
     for joint, position in UR5E.home.items():
-        assert UR5E.limits[joint].lower_rad <= position <= UR5E.limits[joint].upper_rad
+        assert UR5E.limits[joint].lower <= position <= UR5E.limits[joint].upper
 
 
 def test_controller_topic_is_the_stock_controllers():

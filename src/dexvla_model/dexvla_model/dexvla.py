@@ -1,33 +1,31 @@
 """DexVLA: the backbone reasons in words, the fusion makes a condition of it, the expert acts."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from dexvla_model.batch import Batch, TaskText
+from dexvla_model.embodiment import Embodiment, embodiment_named, embodiments_from_json
 from dexvla_model.errors import UserError
-from dexvla_model.expert import EmbodimentConfig, ScaleDP, ScaleDPConfig, diffusion_loss
+from dexvla_model.expert import (
+    ExpertConfig,
+    SamplingConfig,
+    expert_config_from_json,
+    expert_from_config,
+    mixed_diffusion_loss,
+    read_sampling,
+)
 from dexvla_model.fusion import Fusion
-from dexvla_model.vlm.backbone import Backbone
+from dexvla_model.json_fields import take_fields
+from dexvla_model.vlm.backbone import Backbone, ImageTokens
 from dexvla_model.vlm.config import BackboneConfig
-from dexvla_model.vlm.images import ImageSize
-from dexvla_model.vlm.prompt import IGNORED, Prompt, PromptTokens
+from dexvla_model.vlm.prompt import IGNORED, Prompt
 
-
-@dataclass(frozen=True)
-class Embodiment:
-    """What the model has to know of one embodiment: its head's shape and its cameras.
-
-    Attributes:
-        head: sizes of state, action and chunk.
-        cameras: size at which the model sees each camera by role, in the order of the prompt.
-    """
-
-    head: EmbodimentConfig
-    cameras: dict[str, ImageSize]
+__all__ = ["Batch", "DexVLA", "DexVLAConfig", "Embodiment", "TaskText"]
 
 
 @dataclass(frozen=True)
@@ -39,17 +37,19 @@ class DexVLAConfig:
         expert: the expert's trunk; its `condition_width` must equal the backbone's width.
         embodiments: one for each head, by name.
         system: system text of the prompt; none when empty.
+        reasoning_includes_end: the `<|im_end|>` behind the reasoning counts as reasoning for the fusion, as in the
+            published training code; see `dexvla_model.vlm.prompt`.
         max_reasoning_tokens: longest sub-step that is generated.
-        sampling_noise: standard deviation of the noise that sampling starts from. 1 draws a chunk as the diffusion was
-            trained; towards 0 it gives the chunk in the middle, steadier where demonstrations agree with each other.
+        sampling: how chunks are drawn from the expert.
     """
 
     vlm: BackboneConfig
-    expert: ScaleDPConfig
+    expert: ExpertConfig
     embodiments: dict[str, Embodiment] = field(default_factory=dict)
     system: str = ""
+    reasoning_includes_end: bool = True
     max_reasoning_tokens: int = 64
-    sampling_noise: float = 1.0
+    sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
         if self.expert.condition_width != self.vlm.width:
@@ -57,10 +57,20 @@ class DexVLAConfig:
                 f"expert.condition_width is {self.expert.condition_width}, it must equal the "
                 f"backbone's width vlm.text.hidden_size, which is {self.vlm.width}."
             )
-        if not 0.0 <= self.sampling_noise <= 1.0:
-            raise UserError(f"sampling_noise is {self.sampling_noise}, it must lie in [0, 1].")
+        for name, embodiment in self.embodiments.items():
+            self._check_cameras(name, embodiment)
         if self.max_reasoning_tokens < 1:
             raise UserError(f"max_reasoning_tokens is {self.max_reasoning_tokens}, it must be at least 1.")
+
+    def _check_cameras(self, name: str, embodiment: Embodiment) -> None:
+        unit = self.vlm.geometry().unit
+        for role, size in embodiment.cameras.items():
+            if size.width % unit or size.height % unit or min(size.width, size.height) < unit:
+                raise UserError(
+                    f"embodiments.{name}.cameras.{role} (model_size in the robot file) is {size.width} x "
+                    f"{size.height} pixels, both must be multiples of {unit} for the family "
+                    f"{self.vlm.family}: change model_size or take another family."
+                )
 
     def to_json(self) -> dict[str, Any]:
         """As plain dictionaries and numbers."""
@@ -69,81 +79,11 @@ class DexVLAConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], where: str) -> "DexVLAConfig":
         """The inverse of `to_json`; `where` names the file in errors. Raises UserError naming the key."""
-        top = _take(cls, values, where)
-        embodiments = {}
-        for name, entry in _table(top.get("embodiments", {}), f"{where}: embodiments").items():
-            key = f"{where}: embodiments.{name}"
-            parts = _take(Embodiment, entry, key)
-            cameras = {
-                role: ImageSize(**_take(ImageSize, size, f"{key}.cameras.{role}"))
-                for role, size in _table(parts["cameras"], f"{key}.cameras").items()
-            }
-            head = EmbodimentConfig(**_take(EmbodimentConfig, parts["head"], f"{key}.head"))
-            embodiments[name] = Embodiment(head, cameras)
-        top["vlm"] = BackboneConfig(**_take(BackboneConfig, top["vlm"], f"{where}: vlm"))
-        top["expert"] = ScaleDPConfig(**_take(ScaleDPConfig, top["expert"], f"{where}: expert"))
+        top = take_fields(cls, read_sampling(values, where), where)
+        embodiments = embodiments_from_json(top.get("embodiments", {}), f"{where}: embodiments")
+        top["vlm"] = BackboneConfig(**take_fields(BackboneConfig, top["vlm"], f"{where}: vlm"))
+        top["expert"] = expert_config_from_json(top["expert"], f"{where}: expert")
         return cls(**(top | {"embodiments": embodiments}))
-
-
-def _table(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where} is {value!r}, needed is a table.")
-    return value
-
-
-def _take(kind: type, values: Any, where: str) -> dict[str, Any]:
-    """The fields of the dataclass `kind` in a table, with unknown and missing keys refused."""
-    table = _table(values, where)
-    allowed = {f.name: f for f in fields(kind)}
-    unknown = sorted(set(table) - set(allowed))
-    if unknown:
-        raise UserError(f"{where}: key {unknown[0]!r} is unknown, allowed are {', '.join(allowed)}.")
-    missing = [
-        name
-        for name, f in allowed.items()
-        if name not in table and f.default is MISSING and f.default_factory is MISSING
-    ]
-    if missing:
-        raise UserError(f"{where}: key {missing[0]!r} is missing.")
-    return dict(table)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A training batch of one embodiment.
-
-    B observations; K chunks may share one observation, which is how a chunk that starts after its observation
-    was taken (inference takes time) trains cheaply.
-
-    Attributes:
-        embodiment: whose head.
-        images: by camera role, (B, H, W, 3) uint8 RGB at the model's size.
-        tokens: prompts and reasoning, (B, L).
-        state: (B, S) or (B, K, S), normalised: at each chunk's stamp.
-        actions: (B, T, A) or (B, K, T, A), normalised.
-        is_pad: (B, T) or (B, K, T) bool, rows behind the end of the episode; None when there are none.
-        grounding: (B, O, N) in [0, 1], how much of each of the N image tokens shows each of O objects; None
-            where it is not known.
-    """
-
-    embodiment: str
-    images: Mapping[str, torch.Tensor]
-    tokens: PromptTokens
-    state: torch.Tensor
-    actions: torch.Tensor
-    is_pad: torch.Tensor | None = None
-    grounding: torch.Tensor | None = None
-
-    def to(self, device: torch.device | str) -> "Batch":
-        return Batch(
-            self.embodiment,
-            {role: batch.to(device) for role, batch in self.images.items()},
-            self.tokens.to(device),
-            self.state.to(device),
-            self.actions.to(device),
-            None if self.is_pad is None else self.is_pad.to(device),
-            None if self.grounding is None else self.grounding.to(device),
-        )
 
 
 class DexVLA(nn.Module):
@@ -155,39 +95,62 @@ class DexVLA(nn.Module):
         self.vlm = Backbone(config.vlm)
         self.fusion = Fusion(config.vlm.width)
         heads = {name: embodiment.head for name, embodiment in config.embodiments.items()}
-        self.expert = ScaleDP(config.expert, heads)
+        self.expert = expert_from_config(config.expert, heads)
 
     def embodiment(self, name: str) -> Embodiment:
         """The embodiment of that name. Raises UserError when the model has none."""
-        if name not in self.config.embodiments:
-            known = ", ".join(sorted(self.config.embodiments)) or "none"
-            raise UserError(f"the policy has no embodiment {name!r}, it has: {known}.")
-        return self.config.embodiments[name]
+        return embodiment_named(name, self.config.embodiments)
+
+    def add_embodiment(self, name: str, embodiment: Embodiment) -> None:
+        """Add a robot: a fresh head and its entry in `config`; no other weight or robot's output changes.
+
+        Raises:
+            UserError: bad or taken name.
+        """
+        self.config._check_cameras(name, embodiment)
+        self.expert.add_embodiment(name, embodiment.head)
+        self.config = replace(self.config, embodiments=self.config.embodiments | {name: embodiment})
 
     def prompt(self, tokenizer, embodiment: str) -> Prompt:
         """The prompt builder for an embodiment's cameras."""
-        cameras = self.embodiment(embodiment).cameras
-        return Prompt(tokenizer, cameras, self.config.vlm.geometry(), self.config.system)
+        return Prompt(
+            tokenizer,
+            self.embodiment(embodiment).cameras,
+            self.config.vlm.geometry(),
+            self.config.system,
+            self.config.reasoning_includes_end,
+        )
 
-    def look(self, batch: Batch) -> torch.Tensor:
-        """Image tokens (B, N, D) of all cameras of the batch's embodiment."""
+    def look(self, batch: Batch) -> ImageTokens:
+        """Image tokens of all cameras of the batch's embodiment."""
         roles = self.embodiment(batch.embodiment).cameras
         return self.vlm.encode_images({role: batch.images[role] for role in roles})
 
-    def read(self, batch: Batch, prompt: Prompt, image_tokens: torch.Tensor | None = None) -> torch.Tensor:
+    def read(self, batch: Batch, prompt: Prompt, image_tokens: ImageTokens | None = None) -> torch.Tensor:
         """Last hidden states (B, L, D) of the backbone over images, prompts and reasoning.
 
         `image_tokens`: what `look` gave for this batch, if it is there already.
+
+        Raises:
+            UserError: the longest prompt with its reasoning does not fit into the model's context.
         """
-        device = batch.tokens.input_ids.device
+        tokens = batch.tokens
+        length, context = tokens.input_ids.shape[1], self.config.vlm.context_length
+        if length > context:
+            raise UserError(
+                f"the longest prompt with its reasoning has {length} tokens, the model's context "
+                f"vlm.text.max_position_embeddings has {context}: shorten the texts or use smaller images."
+            )
         image_tokens = self.look(batch) if image_tokens is None else image_tokens
-        embedded = self.vlm.embed(batch.tokens.input_ids, image_tokens, prompt.image_slots.to(device))
-        return self.vlm.hidden_states(embedded, prompt.position_ids(embedded.shape[1]).to(device))
+        where = prompt.place(tokens)
+        return self.vlm.read(
+            tokens.input_ids, image_tokens, where.image_slots, where.position_ids, where.mask
+        )
 
     def forward(
         self,
-        batch: Batch,
-        prompt: Prompt,
+        batch: Batch | Sequence[Batch],
+        prompt: Prompt | Sequence[Prompt],
         *,
         language_weight: float = 1.0,
         repeats: int = 4,
@@ -197,8 +160,12 @@ class DexVLA(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Losses of a training batch, each a scalar.
 
+        The parts of a batch that mixes embodiments go through the backbone one after the other, as their
+        cameras differ, and through the expert's trunk together.
+
         Args:
-            prompt: the builder that made the batch's tokens.
+            batch: of one embodiment, or one batch for each part of a mixed one.
+            prompt: the builder that made the batch's tokens; for a mixed batch one for each part.
             language_weight: weight of the language loss in `loss`.
             repeats: noise and time-step samples for each chunk.
             generator: source of noise and time steps.
@@ -207,33 +174,25 @@ class DexVLA(nn.Module):
             grounding_weight: weight of the grounding loss in `loss`.
 
         Returns:
-            `loss` (to minimise), `action_loss`, `language_loss` (mean over reasoning tokens, in nats),
-            `grounding_loss` (0 without a head) and `language_accuracy` (share of reasoning tokens that are
-            the most likely one).
+            `loss` (to minimise), `action_loss` (mean over all rows of all parts, see `mixed_diffusion_loss`),
+            `language_loss` (mean over reasoning tokens, in nats), `grounding_loss` (0 without a head) and
+            `language_accuracy` (share of reasoning tokens that are the most likely one).
+
+        Raises:
+            UserError: unknown embodiment, or states or actions that its head does not fit.
         """
-        image_tokens = self.look(batch)
-        hidden = self.read(batch, prompt, image_tokens)
-        condition = self.fusion(hidden, batch.tokens.prompt_mask, batch.tokens.reasoning_mask)
-        action_loss = diffusion_loss(
-            self.expert,
-            batch.actions,
-            condition,
-            batch.state,
-            batch.embodiment,
-            is_pad=batch.is_pad,
-            repeats=repeats,
-            generator=generator,
-        )
-        # A token is predicted from the position before it; only reasoning tokens need logits.
-        targets = batch.tokens.labels[:, 1:]
-        chosen = targets != IGNORED
-        logits = self.vlm.logits(hidden[:, :-1][chosen]).float()
-        targets = targets[chosen]
+        parts = [batch] if isinstance(batch, Batch) else list(batch)
+        prompts = [prompt] if isinstance(prompt, Prompt) else list(prompt)
+        images = [self.look(part) for part in parts]
+        hidden = [self.read(*each) for each in zip(parts, prompts, images, strict=True)]
+        chunks = [
+            part.chunks(self.fusion(states, part.tokens.prompt_mask, part.tokens.reasoning_mask))
+            for part, states in zip(parts, hidden, strict=True)
+        ]
+        action_loss = mixed_diffusion_loss(self.expert, chunks, repeats=repeats, generator=generator)
+        logits, targets = self._reasoning_logits(parts, hidden)
         language_loss = functional.cross_entropy(logits, targets)
-        grounding_loss = torch.zeros((), device=hidden.device)
-        if grounding_head is not None and batch.grounding is not None:
-            logits_of_objects = grounding_head(image_tokens).float()
-            grounding_loss = functional.binary_cross_entropy_with_logits(logits_of_objects, batch.grounding)
+        grounding_loss = grounding_error(grounding_head, parts, images)
         return {
             "loss": action_loss + language_weight * language_loss + grounding_weight * grounding_loss,
             "grounding_loss": grounding_loss.detach(),
@@ -242,6 +201,36 @@ class DexVLA(nn.Module):
             "language_accuracy": (logits.detach().argmax(dim=-1) == targets).float().mean(),
         }
 
-    def training_loss(self, batch: Batch, prompt: Prompt, **options) -> dict[str, torch.Tensor]:
+    def _reasoning_logits(
+        self, parts: Sequence[Batch], hidden: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (M, V) float32 and targets (M,) of the M reasoning tokens of all parts."""
+        # A token is predicted from the position before it; only reasoning tokens need logits.
+        targets = [part.tokens.labels[:, 1:] for part in parts]
+        chosen = [target != IGNORED for target in targets]
+        states = [each[:, :-1][mask] for each, mask in zip(hidden, chosen, strict=True)]
+        logits = self.vlm.logits(torch.cat(states)).float()
+        return logits, torch.cat([target[mask] for target, mask in zip(targets, chosen, strict=True)])
+
+    def training_loss(
+        self, batch: Batch | Sequence[Batch], prompt: Prompt | Sequence[Prompt], **options
+    ) -> dict[str, torch.Tensor]:
         """The same as calling the model, by a name that says what comes out."""
         return self(batch, prompt, **options)
+
+
+def grounding_error(
+    head: nn.Module | None, parts: Sequence[Batch], images: Sequence[ImageTokens]
+) -> torch.Tensor:
+    """Binary cross-entropy of a grounding head: a mean over tokens and objects of the parts with grounding.
+
+    `images`: image tokens of each part. 0 without a head or a part with grounding.
+    """
+    grounded = [
+        (part, seen.tokens) for part, seen in zip(parts, images, strict=True) if part.grounding is not None
+    ]
+    if head is None or not grounded:
+        return torch.zeros((), device=images[0].tokens.device)
+    logits = torch.cat([head(tokens).float().flatten() for _, tokens in grounded])
+    targets = torch.cat([part.grounding.flatten() for part, _ in grounded])
+    return functional.binary_cross_entropy_with_logits(logits, targets)

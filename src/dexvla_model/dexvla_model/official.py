@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from dexvla_model.errors import UserError
-from dexvla_model.expert import EmbodimentConfig, ScaleDP, ScaleDPConfig, ddim_sample, diffusion_loss
+from dexvla_model.expert import EmbodimentConfig, ScaleDP, ScaleDPConfig, Sampler, diffusion_loss
+from dexvla_model.expert.checks import require_finite
 from dexvla_model.fusion import Fusion
 
 EMBODIMENT = "official"
@@ -81,6 +82,21 @@ def expert_state_dict(
     return renamed
 
 
+def published_expert_name(name: str, embodiment: str, condition_width: int) -> tuple[str, slice | None]:
+    """The inverse of `expert_state_dict`, for one tensor of `ScaleDP` with a head `embodiment`.
+
+    Returns:
+        its published name, and the columns that it is of it where it is a part.
+    """
+    head = f"heads.{embodiment}."
+    if name == "combine.condition_in.weight":
+        return "combine.0.weight", slice(0, condition_width)
+    if name == f"{head}state_in.weight":
+        return "combine.0.weight", slice(condition_width, None)
+    published = {ours: key for key, ours in _TRUNK.items()} | {head + ours: key for key, ours in _HEAD.items()}
+    return published.get(name, name), None
+
+
 class OfficialExpert(nn.Module):
     """A ScaleDP with a single head, called without naming the embodiment."""
 
@@ -91,7 +107,12 @@ class OfficialExpert(nn.Module):
     def predict_noise(
         self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor, state: torch.Tensor
     ) -> torch.Tensor:
-        """Predicted noise (B, T, A) for noisy rows x at steps t (B,)."""
+        """Predicted noise (B, T, A) for noisy rows x at steps t (B,).
+
+        Raises:
+            UserError: a tensor does not fit the expert or the others, or is not finite.
+        """
+        require_finite(x=x, condition=condition, state=state)
         return self.expert(x, t, condition, state, EMBODIMENT)
 
     @torch.no_grad()
@@ -102,8 +123,13 @@ class OfficialExpert(nn.Module):
         noise: torch.Tensor | None = None,
         prefix: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Chunks (B, T, A), normalised, by 10 DDIM steps that start from `noise`."""
-        return ddim_sample(self.expert, condition, state, EMBODIMENT, noise=noise, prefix=prefix)
+        """Chunks (B, T, A), normalised, by 10 DDIM steps that start from `noise`.
+
+        Raises:
+            UserError: a tensor does not fit the expert or the others, or is not finite.
+        """
+        require_finite(condition=condition, state=state, noise=noise, prefix=prefix)
+        return Sampler(self.expert).sample(condition, state, EMBODIMENT, noise=noise, prefix=prefix)
 
     def loss(
         self,
@@ -114,7 +140,12 @@ class OfficialExpert(nn.Module):
         noise: torch.Tensor | None = None,
         t: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The published training loss, a scalar."""
+        """The published training loss, a scalar.
+
+        Raises:
+            UserError: a tensor does not fit the expert or the others, or is not finite.
+        """
+        require_finite(actions=actions, condition=condition, state=state, noise=noise)
         return diffusion_loss(
             self.expert, actions, condition, state, EMBODIMENT, is_pad=is_pad, noise=noise, t=t
         )
@@ -125,14 +156,16 @@ def expert_from_official(
 ) -> OfficialExpert:
     """An expert with the published weights. Raises UserError naming a tensor that does not fit."""
     trunk, embodiment = expert_config(state_dict, prediction_horizon=prediction_horizon, num_heads=num_heads)
-    expert = ScaleDP(trunk, {EMBODIMENT: embodiment})
+    with torch.device("meta"):
+        expert = ScaleDP(trunk, {EMBODIMENT: embodiment})
     _load(expert, expert_state_dict(state_dict, EMBODIMENT, trunk.condition_width), "expert")
     return OfficialExpert(expert).eval()
 
 
 def fusion_from_official(state_dict: Mapping[str, torch.Tensor]) -> Fusion:
     """A fusion with the published weights. Raises UserError naming a tensor that does not fit."""
-    fusion = Fusion(_tensor(state_dict, "reasoning_film.scale_fc.weight").shape[0])
+    with torch.device("meta"):
+        fusion = Fusion(_tensor(state_dict, "reasoning_film.scale_fc.weight").shape[0])
     _load(fusion, state_dict, "fusion")
     return fusion.eval()
 
@@ -146,6 +179,7 @@ def _tensor(state_dict: Mapping[str, torch.Tensor], key: str) -> torch.Tensor:
 
 
 def _load(module: nn.Module, state_dict: Mapping[str, torch.Tensor], part: str) -> None:
+    """Fill a module that was made on the meta device, in float32 on the CPU."""
     expected = module.state_dict()
     for key, tensor in expected.items():
         found = state_dict.get(key)
@@ -155,7 +189,9 @@ def _load(module: nn.Module, state_dict: Mapping[str, torch.Tensor], part: str) 
             raise UserError(
                 f"the {part}'s tensor {key!r} has shape {tuple(found.shape)}, expected {tuple(tensor.shape)}."
             )
+        require_finite(**{f"the {part}'s tensor {key!r}": found})
     unknown = sorted(set(state_dict) - set(expected))
     if unknown:
         raise UserError(f"the state dict holds {unknown[0]!r}, which is not part of the {part}.")
+    module.to_empty(device="cpu")
     module.load_state_dict(dict(state_dict))

@@ -62,11 +62,19 @@ class Policy(Protocol):
     def reason(self, observation: Observation, instruction: str, previous: SubStep | None = None) -> SubStep:
         """Say the current sub-step. `previous` is the last answer, a draft that speeds up but never changes this one."""
 
-    def act(self, substep: SubStep, state: RobotState, prefix: np.ndarray | None = None) -> ActionChunk:
+    def act(
+        self,
+        substep: SubStep,
+        state: RobotState,
+        prefix: np.ndarray | None = None,
+        scheduled: np.ndarray | None = None,
+    ) -> ActionChunk:
         """The chunk that starts at `state.stamp_s`.
 
         Args:
             prefix: (P, A) rad, positions that are already committed for rows 0 to P - 1 of that chunk.
+            scheduled: (R, A) rad, positions that the chunk before had for the rows behind them: the new chunk may
+                differ, but should not without a reason.
 
         Raises:
             InvalidOutput: the chunk is not finite.

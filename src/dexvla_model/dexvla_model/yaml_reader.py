@@ -127,6 +127,14 @@ class MappingReader:
             readers.append(MappingReader(entry, self._source, self.key(key)))
         return readers
 
+    def entries(self, name: str, key: str) -> list["MappingReader"]:
+        """A list whose entries are mappings, or texts that stand for a mapping with that one key."""
+        value = self.take(name)
+        if not isinstance(value, list) or not value:
+            raise self.error(name, _kind(value), "a non-empty list is needed")
+        self._content[name] = [{key: entry} if isinstance(entry, str) else entry for entry in value]
+        return self.mappings(name)
+
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.take(name)
         if not isinstance(value, list) or not value or not all(isinstance(entry, str) for entry in value):

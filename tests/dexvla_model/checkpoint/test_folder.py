@@ -115,7 +115,8 @@ def test_no_folder_at_all(tmp_path):
         ("format", "other", "format is 'other'"),
         ("version", 99, "version is 99, this program reads 1"),
         ("model", None, "key 'model' is missing"),
-        ("robots", {}, "robots.ur5e"),
+        ("robots", {"ur5e_2f85": "robots/gone.yaml"}, "robots.ur5e_2f85 is .robots/gone.yaml."),
+        ("kind", "stage9", "kind is .stage9., allowed are dexvla, stage1, expert"),
     ],
 )
 def test_a_config_that_does_not_fit_names_its_key(folder, key, value, message):

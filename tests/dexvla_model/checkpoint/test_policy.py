@@ -34,9 +34,10 @@ def test_the_loaded_policy_does_what_the_saved_one_did(
         policy.reset(3)
     a, b = (policy.reason(observation, INSTRUCTION) for policy in (saved, loaded))
     assert a.text == b.text
-    np.testing.assert_array_equal(a.condition, b.condition)
-    np.testing.assert_array_equal(
-        saved.act(a, observation.state).positions, loaded.act(b, observation.state).positions
+    # A loaded policy computes from packed weights, which rounds in another order.
+    np.testing.assert_allclose(a.condition, b.condition, atol=1e-5)
+    np.testing.assert_allclose(
+        saved.act(a, observation.state).positions, loaded.act(b, observation.state).positions, atol=1e-4
     )
     assert loaded.name == "small"
 

@@ -25,12 +25,12 @@ def assert_within_limits(plan, start, limits=LIMITS):
         v = velocities[:-1] + accelerations[:-1] * t + jerks * t**2 / 2
         a = accelerations[:-1] + jerks * t
         for joint, limit in enumerate(limits):
-            assert p[:, joint].min() >= limit.lower_rad - 1e-9
-            assert p[:, joint].max() <= limit.upper_rad + 1e-9
-            assert np.abs(v[:, joint]).max() <= limit.velocity_rad_s + 1e-9
-            assert np.abs(a[:, joint]).max() <= limit.acceleration_rad_s2 + 1e-9
+            assert p[:, joint].min() >= limit.lower - 1e-9
+            assert p[:, joint].max() <= limit.upper + 1e-9
+            assert np.abs(v[:, joint]).max() <= limit.velocity + 1e-9
+            assert np.abs(a[:, joint]).max() <= limit.acceleration + 1e-9
     for joint, limit in enumerate(limits):
-        assert np.abs(jerks[:, joint]).max() <= limit.jerk_rad_s3 * (1.0 + 1e-9)
+        assert np.abs(jerks[:, joint]).max() <= limit.jerk * (1.0 + 1e-9)
 
 
 def moving_plan(limiter, commit=100):
@@ -123,12 +123,12 @@ def test_a_stop_takes_two_knots_longer_than_the_time_optimal_one_at_most(knot):
         problem.control_interface = ruckig.ControlInterface.Velocity
         problem.current_velocity, problem.current_acceleration = [velocity[joint]], [acceleration[joint]]
         problem.target_velocity, problem.target_acceleration = [0.0], [0.0]
-        problem.max_acceleration, problem.max_jerk = [limit.acceleration_rad_s2], [limit.jerk_rad_s3]
+        problem.max_acceleration, problem.max_jerk = [limit.acceleration], [limit.jerk]
         optimal = ruckig.Trajectory(1)
         ruckig.Ruckig(1).calculate(problem, optimal)
         speeds = np.abs(motion.plan.knots(knot, knot + limiter.window)[1][:, joint])
         stopped = (
-            (np.flatnonzero(speeds > 0.01 * limit.velocity_rad_s)[-1] + 1) * KNOT_S if speeds.max() else 0.0
+            (np.flatnonzero(speeds > 0.01 * limit.velocity)[-1] + 1) * KNOT_S if speeds.max() else 0.0
         )
         assert stopped <= optimal.duration + 2 * KNOT_S + 1e-9
 

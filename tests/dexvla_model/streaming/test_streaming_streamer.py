@@ -603,6 +603,50 @@ def test_what_a_prefix_promises_is_executed(bench):
         np.testing.assert_allclose(bench.streamer.command(stamp_s + row * STEP_S), positions, atol=1e-12)
 
 
+def test_there_is_no_prefix_while_the_controllers_are_still_to_be_taken_over(bench):
+    bench.start()
+    bench.add(offset=1.0)
+    bench.run(0.6)
+    bench.streamer.hold(bench.now_s, "stop")
+    # Still decelerating, and away from its command: from where the next motion goes on is not decided yet.
+    bench.offset[0] = 0.4
+    bench.streamer.observe(bench.state())
+    bench.streamer.start(bench.now_s)
+    assert bench.streamer.prefix(bench.now_s, bench.state()) is None
+
+
+def test_the_first_prefix_takes_the_controllers_over(bench):
+    bench.run(0.1)
+    bench.streamer.start(bench.now_s)
+    promised = bench.streamer.prefix(bench.now_s, bench.state())
+    np.testing.assert_allclose(promised, np.repeat(promised[:1], len(promised), axis=0))
+    np.testing.assert_allclose(promised[0], bench.streamer.command(bench.now_s))
+
+
+# --- scheduled rows -----------------------------------------------------------------------------------------
+
+
+def test_nothing_is_scheduled_before_the_first_chunk_and_after_a_hold(bench):
+    bench.start()
+    assert bench.streamer.scheduled(bench.state(), 0) is None
+    bench.add(offset=0.5)
+    bench.streamer.hold(bench.now_s, "over")
+    assert bench.streamer.scheduled(bench.state(), 0) is None
+
+
+def test_the_rows_of_the_last_chunk_are_scheduled_up_to_its_end(bench):
+    bench.start()
+    bench.run(1.0)
+    stamp_s = bench.now_s
+    assert bench.add(offset=0.5).taken
+    everything = bench.streamer.scheduled(RobotState(stamp_s, bench.state().positions), 0)
+    behind = bench.streamer.scheduled(RobotState(stamp_s, bench.state().positions), 3)
+    np.testing.assert_allclose(behind, everything[3:])
+    later = bench.streamer.scheduled(RobotState(stamp_s + STEP_S, bench.state().positions), 2)
+    np.testing.assert_allclose(later, behind, atol=1e-9)
+    assert bench.streamer.scheduled(bench.state(), len(everything)) is None
+
+
 def test_a_promise_does_not_keep_the_robot_from_holding(bench):
     bench.start()
     bench.add(offset=1.0, age_s=0.3)

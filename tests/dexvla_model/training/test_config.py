@@ -20,7 +20,7 @@ def test_the_shipped_file_loads():
 def test_an_override_replaces_a_key():
     config = load_training_config(SHIPPED, ["optimization.steps=7", "datasets=[a, b]", "model.text={num_hidden_layers: 2}"])
     assert config.optimization.steps == 7
-    assert [str(folder) for folder in config.datasets] == ["a", "b"]
+    assert [str(choice.folder) for choice in config.datasets] == ["a", "b"]
     assert config.model.text == {"num_hidden_layers": 2}
 
 

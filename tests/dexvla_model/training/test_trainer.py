@@ -105,10 +105,10 @@ def test_the_checkpoint_loads_as_a_policy_and_says_where_it_comes_from(finished)
 
 def test_a_run_that_was_stopped_ends_with_the_same_weights(dataset, finished, tmp_path):
     class Stop(Trainer):
-        def _train_step(self):
+        def _train_step(self, batch):
             if self.step == 13:
                 raise KeyboardInterrupt
-            return super()._train_step()
+            return super()._train_step(batch)
 
     stopped = trainer(dataset, tmp_path)
     stopped.__class__ = Stop

@@ -5,15 +5,24 @@ import torch
 from transformers import Qwen2VLImageProcessorPil
 
 from dexvla_model.errors import UserError
+from dexvla_model.vlm.families import FAMILIES
 from dexvla_model.vlm.images import ImageSize, PatchGeometry, image_patches, pixel_values
 
 
-@pytest.mark.parametrize(("width", "height"), [(140, 112), (84, 84), (28, 56)])
-def test_pixel_values_equal_those_of_transformers(width, height):
+@pytest.mark.parametrize(
+    ("family", "width", "height"),
+    [("qwen2_vl", 140, 112), ("qwen2_5_vl", 84, 84), ("qwen2_vl", 28, 56), ("qwen3_vl", 160, 96)],
+)
+def test_pixel_values_equal_those_of_transformers(family, width, height):
     images = torch.randint(0, 256, (3, height, width, 3), dtype=torch.uint8)
-    processor = Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 1280})
+    # Qwen3-VL is published with patches of 16 pixels and a mean and deviation of one half.
+    published = {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    processor = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 1280},
+        **(published if family == "qwen3_vl" else {}),
+    )
     theirs = processor(images=[image.numpy() for image in images], return_tensors="pt")
-    values, grid = pixel_values(images, PatchGeometry())
+    values, grid = pixel_values(images, FAMILIES[family].geometry)
     torch.testing.assert_close(values, theirs["pixel_values"].float(), rtol=0, atol=1e-6)
     assert torch.equal(grid, theirs["image_grid_thw"])
 

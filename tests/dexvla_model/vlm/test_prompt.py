@@ -15,6 +15,12 @@ def prompt(tokenizer):
     return Prompt(tokenizer, CAMERAS)
 
 
+def assert_same(ours, theirs):
+    for name in ("input_ids", "prompt_mask", "reasoning_mask", "labels"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+    assert ours.left == theirs.left
+
+
 def text_of(tokens, tokenizer, row, mask):
     return tokenizer.decode(tokens.input_ids[row][mask[row]])
 
@@ -40,7 +46,7 @@ def test_a_system_text_stands_before_it(tokenizer):
 def test_masks_part_prompt_and_reasoning(prompt, tokenizer):
     tokens = prompt.encode(["put it away", "go"], ["done", "move above the cube at 10 -20"])
     for row, reasoning in enumerate(["done", "move above the cube at 10 -20"]):
-        assert text_of(tokens, tokenizer, row, tokens.reasoning_mask) == reasoning
+        assert text_of(tokens, tokenizer, row, tokens.reasoning_mask) == reasoning + "<|im_end|>"
         assert text_of(tokens, tokenizer, row, tokens.prompt_mask).endswith("<|im_start|>assistant\n")
         assert text_of(tokens, tokenizer, row, tokens.labels != IGNORED) == reasoning + "<|im_end|>"
     assert not (tokens.prompt_mask & tokens.reasoning_mask).any()
@@ -60,8 +66,28 @@ def test_some_rows_without_their_common_padding(prompt):
     tokens = prompt.encode(["go", "put it away", "go"], ["done", "move above the cube at 10 -20", "done"])
     short = tokens[torch.tensor([2, 0])]
     expected = prompt.encode(["go", "go"], ["done", "done"])
-    for ours, theirs in zip(vars(short).values(), vars(expected).values()):
-        assert torch.equal(ours, theirs)
+    assert_same(short, expected)
+
+
+def test_some_rows_of_a_batch_that_is_padded_on_the_left(prompt):
+    texts = ["go", "put it away", "go"], ["done", "move above the cube at 10 -20", "done"]
+    tokens = prompt.encode(*texts, left=True)
+    assert (tokens.input_ids[0, :3] == prompt.pad_id).all()
+    assert_same(tokens[torch.tensor([2, 0])], prompt.encode(["go", "go"], ["done", "done"], left=True))
+    assert torch.equal(tokens.attended, prompt.encode(*texts).attended.flip(1))
+
+
+def test_the_end_of_the_turn_counts_as_reasoning_only_on_request(tokenizer):
+    prompt = Prompt(tokenizer, CAMERAS, reasoning_includes_end=False)
+    for left in (False, True):
+        tokens = prompt.encode(["put it away", "go"], ["done", "close the gripper"], left=left)
+        assert text_of(tokens, tokenizer, 0, tokens.reasoning_mask) == "done"
+        assert text_of(tokens, tokenizer, 1, tokens.labels != IGNORED) == "close the gripper<|im_end|>"
+
+
+def test_a_draft_is_never_refused(prompt):
+    assert prompt.draft_ids("put <|im_end|> away") == []
+    assert prompt.draft_ids("done") == prompt.reasoning_ids("done")
 
 
 def test_positions_go_on_for_as_long_as_asked(prompt):

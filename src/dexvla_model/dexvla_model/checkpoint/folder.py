@@ -1,37 +1,64 @@
 """The checkpoint folder, written at once or not at all.
 
-config.json          architecture, embodiments, provenance
-model.safetensors    weights, float32 or bfloat16
-statistics.json      normalisation of every embodiment
+config.json          kind, architecture, embodiments, provenance
+model.safetensors    weights, float32 or bfloat16; large ones as shards with model.safetensors.index.json
+statistics.json      normalisation of the embodiments
 tokenizer.json, tokenizer_config.json
-robots/NAME.yaml     the robot file of every embodiment, as it was in training
+robots/NAME.yaml     the robot file of each embodiment, as it was in training
+import.json          what an import took from where; only in an imported checkpoint
+
+An embodiment of an imported checkpoint may be without a robot file or statistics: it cannot drive, but be
+trained.
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from dexvla_model.checkpoint.empty_modules import parameters_on_meta
+from dexvla_model.checkpoint.kinds import DEXVLA, EXPERT, config_from_json, kind_of, model_of
+from dexvla_model.checkpoint.new_folder import new_folder
 from dexvla_model.checkpoint.weights import load_weights, save_weights
-from dexvla_model.dexvla import DexVLA, DexVLAConfig
 from dexvla_model.errors import UserError
 from dexvla_model.normalization import Statistics, load_statistics, save_statistics
 from dexvla_model.robot.description import RobotDescription, parse_robot
 from dexvla_model.vlm.tokenizer import load_tokenizer
 
+if TYPE_CHECKING:
+    from dexvla_model.dexvla import DexVLA
+
 FORMAT = "dexvla-checkpoint"
 VERSION = 1
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 STATISTICS_FILE = "statistics.json"
+IMPORT_FILE = "import.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of a checkpoint but its weights.
+
+    Attributes:
+        config: of the model: DexVLAConfig or Stage1Config.
+        statistics, robots: by the embodiment's name; one of an imported checkpoint may be missing.
+        provenance: where it came from, for people: command, data, steps.
+    """
+
+    config: Any
+    tokenizer: PreTrainedTokenizerFast | None
+    statistics: Mapping[str, Statistics]
+    robots: Mapping[str, RobotDescription]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.config)
 
 
 @dataclass(frozen=True)
@@ -39,12 +66,13 @@ class Checkpoint:
     """Everything that a checkpoint folder holds.
 
     Attributes:
-        statistics, robots: one for each embodiment, by the embodiment's name.
+        tokenizer: of the language model or the sentence encoder; None for an expert that was imported alone.
+        statistics, robots: by the embodiment's name; one of an imported checkpoint may be missing.
         provenance: where it came from, for people: command, data, steps.
     """
 
-    model: DexVLA
-    tokenizer: PreTrainedTokenizerFast
+    model: "DexVLA"
+    tokenizer: PreTrainedTokenizerFast | None
     statistics: Mapping[str, Statistics]
     robots: Mapping[str, RobotDescription]
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -59,75 +87,79 @@ def save_checkpoint(folder: Path | str, checkpoint: Checkpoint, dtype: torch.dty
     Raises:
         UserError: the folder exists and is not a checkpoint, or cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"{folder} exists and is not a checkpoint: choose another folder.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error}): choose another folder.") from error
-    try:
-        _write(temporary, checkpoint, dtype)
-        # mkdtemp makes a private folder; a checkpoint is as readable as any other.
-        temporary.chmod(0o755)
-        _replace(folder, temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    description = Description(
+        checkpoint.model.config,
+        checkpoint.tokenizer,
+        checkpoint.statistics,
+        checkpoint.robots,
+        dict(checkpoint.provenance),
+    )
+    with new_folder(Path(folder), CONFIG_FILE) as temporary:
+        write_description(temporary, description)
+        save_weights(temporary, checkpoint.model, dtype)
 
 
-def _write(folder: Path, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+def write_description(folder: Path, description: Description) -> None:
+    """Write all files but the weights into an empty folder."""
     robots = {}
     (folder / "robots").mkdir()
-    for embodiment, robot in checkpoint.robots.items():
+    for embodiment, robot in description.robots.items():
         robots[embodiment] = f"robots/{robot.name}.yaml"
         (folder / robots[embodiment]).write_text(robot.text, encoding="utf-8")
     config = {
         "format": FORMAT,
         "version": VERSION,
-        "model": checkpoint.model.config.to_json(),
+        "kind": description.kind,
+        "model": description.config.to_json(),
         "robots": robots,
-        "provenance": dict(checkpoint.provenance),
+        "provenance": dict(description.provenance),
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_statistics(folder / STATISTICS_FILE, checkpoint.statistics)
-    checkpoint.tokenizer.save_pretrained(folder)
-    save_weights(folder / WEIGHTS_FILE, checkpoint.model, dtype)
+    save_statistics(folder / STATISTICS_FILE, description.statistics)
+    if description.tokenizer is not None:
+        description.tokenizer.save_pretrained(folder)
 
 
-def _replace(folder: Path, complete: Path) -> None:
-    """Put the complete folder in the place of the old one, which is removed only after that."""
-    if not folder.exists():
-        os.rename(complete, folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    try:
-        os.rename(folder, old / folder.name)
-        os.rename(complete, folder)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def load_checkpoint(folder: Path | str) -> Checkpoint:
-    """Read a checkpoint folder; weights come as float32 on the CPU.
+def load_checkpoint(
+    folder: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Checkpoint:
+    """Read a checkpoint folder; weights that are stored as `dtype` stay in the file, mapped, until they are
+    used.
 
     Raises:
         UserError: naming the file, and the key or tensor, that is missing, unknown or does not fit.
     """
     folder = Path(folder)
+    description = read_description(folder)
+    with parameters_on_meta():
+        model = model_of(description.config)
+    load_weights(folder, model, dtype, device)
+    return Checkpoint(
+        model.eval(),
+        description.tokenizer,
+        description.statistics,
+        description.robots,
+        description.provenance,
+    )
+
+
+def read_description(folder: Path) -> Description:
+    """Read all files of a checkpoint but the weights. Raises UserError as `load_checkpoint` does."""
     config = read_config(folder)
-    where = str(folder / CONFIG_FILE)
-    model_config = DexVLAConfig.from_json(config["model"], f"{where}: model")
+    kind = config.get("kind", DEXVLA)
+    model_config = config_from_json(kind, config["model"], f"{folder / CONFIG_FILE}: model")
     robots = {}
     for embodiment in model_config.embodiments:
-        robots[embodiment] = parse_robot(*_robot_text(folder, config, embodiment))
+        if embodiment in config["robots"]:
+            robots[embodiment] = parse_robot(*_robot_text(folder, config, embodiment))
     statistics = load_statistics(folder / STATISTICS_FILE)
     for name, embodiment in model_config.embodiments.items():
-        _check_statistics(folder, name, statistics, embodiment.head.state_size, embodiment.head.action_size)
-    tokenizer = load_tokenizer(folder)
-    model = DexVLA(model_config)
-    load_weights(folder / WEIGHTS_FILE, model)
-    return Checkpoint(model.eval(), tokenizer, statistics, robots, config["provenance"])
+        if name in statistics:
+            _check_sizes(
+                folder, name, statistics[name], embodiment.head.state_size, embodiment.head.action_size
+            )
+    tokenizer = None if kind == EXPERT else load_tokenizer(folder)
+    return Description(model_config, tokenizer, statistics, robots, config["provenance"])
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -144,7 +176,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     found = config.get("format") if isinstance(config, dict) else None
     if found != FORMAT:
         raise UserError(
-            f"{path}: format is {found!r}, needed is {FORMAT!r}: give a checkpoint made by this project."
+            f"{path}: format is {found!r}, needed is {FORMAT!r}: give a checkpoint made by this project, or "
+            "bring "
+            "a published one into it with `dexvla checkpoint import`."
         )
     if config.get("version") != VERSION:
         raise UserError(f"{path}: version is {config.get('version')!r}, this program reads {VERSION}.")
@@ -157,22 +191,18 @@ def read_config(folder: Path) -> dict[str, Any]:
 def _robot_text(folder: Path, config: Mapping[str, Any], embodiment: str) -> tuple[str, Path]:
     relative = config["robots"].get(embodiment)
     path = folder / str(relative)
-    if relative is None or not path.is_file():
+    if not path.is_file():
         raise UserError(
             f"{folder / CONFIG_FILE}: robots.{embodiment} is {relative!r}, no file of the checkpoint."
         )
     return path.read_text(encoding="utf-8"), path
 
 
-def _check_statistics(
-    folder: Path, name: str, statistics: Mapping[str, Statistics], state_size: int, action_size: int
-) -> None:
-    path = folder / STATISTICS_FILE
-    if name not in statistics:
-        raise UserError(f"{path}: embodiment {name!r} is missing: restore the checkpoint.")
-    sizes = len(statistics[name].state_mean), len(statistics[name].action_min)
+def _check_sizes(folder: Path, name: str, statistics: Statistics, state_size: int, action_size: int) -> None:
+    sizes = len(statistics.state_mean), len(statistics.action_min)
     if sizes != (state_size, action_size):
         raise UserError(
-            f"{path}: {name} has {sizes[0]} states and {sizes[1]} actions, the model's head has "
+            f"{folder / STATISTICS_FILE}: {name} has {sizes[0]} states and {sizes[1]} actions, the model's "
+            "head has "
             f"{state_size} and {action_size}: restore the checkpoint."
         )

@@ -1,15 +1,40 @@
-"""The action expert: a diffusion transformer with a head per embodiment."""
+"""The action experts: diffusion models of action chunks with a head per embodiment."""
 
-from dexvla_model.expert.config import SCALEDP_PRESETS, EmbodimentConfig, ScaleDPConfig, scaledp_preset
-from dexvla_model.expert.diffusion import ddim_sample, diffusion_loss
+from dexvla_model.expert.config import (
+    EXPERT_PRESETS,
+    SCALEDP_PRESETS,
+    EmbodimentConfig,
+    ExpertConfig,
+    ScaleDPConfig,
+    UNetConfig,
+    expert_config_from_json,
+    expert_preset,
+)
+from dexvla_model.expert.interface import ActionExpert
+from dexvla_model.expert.kinds import expert_from_config
+from dexvla_model.expert.loss import ChunkBatch, diffusion_loss, mixed_diffusion_loss
+from dexvla_model.expert.sampling import Sampler
+from dexvla_model.expert.sampling_config import SamplingConfig, read_sampling
 from dexvla_model.expert.scaledp import ScaleDP
+from dexvla_model.expert.unet import UNet
 
 __all__ = [
+    "EXPERT_PRESETS",
     "SCALEDP_PRESETS",
+    "ActionExpert",
+    "ChunkBatch",
     "EmbodimentConfig",
+    "ExpertConfig",
+    "Sampler",
+    "SamplingConfig",
     "ScaleDP",
     "ScaleDPConfig",
-    "ddim_sample",
+    "UNet",
+    "UNetConfig",
     "diffusion_loss",
-    "scaledp_preset",
+    "expert_config_from_json",
+    "expert_from_config",
+    "expert_preset",
+    "mixed_diffusion_loss",
+    "read_sampling",
 ]

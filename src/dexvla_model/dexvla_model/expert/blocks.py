@@ -17,7 +17,10 @@ def modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch
 
 
 class Attention(nn.Module):
-    """Full self-attention over the rows of a chunk, (N, T, W) -> (N, T, W)."""
+    """Full self-attention over the rows of a chunk, (N, T, W) -> (N, T, W).
+
+    `keys` (N, 1, 1, T) bool: rows that may be attended to; None for all.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -25,10 +28,10 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
         n, t, w = x.shape
         q, k, v = self.qkv(x).view(n, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        y = attend(q, k, v, scaling=(w // self.heads) ** -0.5)
+        y = attend(q, k, v, scaling=(w // self.heads) ** -0.5, keys=keys)
         return self.proj(y.transpose(1, 2).reshape(n, t, w))
 
 
@@ -58,10 +61,12 @@ class Block(nn.Module):
     def modulation(self, c: torch.Tensor) -> torch.Tensor:
         return self.adaLN_modulation(c)
 
-    def forward(self, x: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
-        """x (N, T, W), modulation (N, 6 W) -> (N, T, W)."""
+    def forward(
+        self, x: torch.Tensor, modulation: torch.Tensor, keys: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """x (N, T, W), modulation (N, 6 W), keys as in `Attention` -> (N, T, W)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=1)
-        x = torch.addcmul(x, gate1.unsqueeze(1), self.attn(modulate(self.norm1(x), shift1, scale1)))
+        x = torch.addcmul(x, gate1.unsqueeze(1), self.attn(modulate(self.norm1(x), shift1, scale1), keys))
         return torch.addcmul(x, gate2.unsqueeze(1), self.mlp(modulate(self.norm2(x), shift2, scale2)))
 
 

@@ -11,33 +11,17 @@ sum of two Linears over its parts, so it splits exactly: the condition's columns
 (`condition_in`), the state's columns are head (`state_in`, without bias).
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
-from dexvla_model.errors import UserError
 from dexvla_model.expert.blocks import Block, FinalNorm
 from dexvla_model.expert.config import EmbodimentConfig, ScaleDPConfig
+from dexvla_model.expert.heads import TransformerHead
+from dexvla_model.expert.interface import ActionExpert
+from dexvla_model.expert.row_padding import row_mask
 from dexvla_model.expert.time_embedding import TimeEmbedder
-
-
-class EmbodimentHead(nn.Module):
-    """Everything of the expert whose shape depends on one embodiment."""
-
-    def __init__(self, embodiment: EmbodimentConfig, width: int, combine_width: int) -> None:
-        super().__init__()
-        self.config = embodiment
-        self.action_in = nn.Linear(embodiment.action_size, width)
-        self.state_in = nn.Linear(embodiment.state_size, combine_width, bias=False)
-        self.pos_embed = nn.Parameter(torch.empty(1, embodiment.horizon, width))
-        self.action_out = nn.Linear(width, embodiment.action_size)
-        nn.init.xavier_uniform_(self.action_in.weight)
-        nn.init.zeros_(self.action_in.bias)
-        nn.init.normal_(self.pos_embed, std=0.02)
-        nn.init.zeros_(self.action_out.weight)
-        nn.init.zeros_(self.action_out.bias)
 
 
 class Combine(nn.Module):
@@ -49,18 +33,16 @@ class Combine(nn.Module):
         self.hidden = nn.Linear(hidden_width, hidden_width)
         self.out = nn.Linear(hidden_width, condition_width)
 
-    def forward(self, condition: torch.Tensor, state_features: torch.Tensor) -> torch.Tensor:
-        """condition (B, C) and state features (B, K, hidden) -> (B, K, C)."""
-        first = self.condition_in(condition).unsqueeze(1) + state_features
+    def forward(self, first: torch.Tensor) -> torch.Tensor:
+        """What the first layer gives, (..., hidden), both parts added -> (..., C)."""
         return self.out(torch.relu(self.hidden(torch.relu(first))))
 
 
-class ScaleDP(nn.Module):
-    """Noise prediction for noisy action chunks, one head per embodiment.
+class ScaleDP(ActionExpert):
+    """Diffusion transformer with adaLN-Zero blocks. See `ActionExpert`; W is the width, E = E' = F = W."""
 
-    Shapes: B conditions, K (state, chunk) pairs for each of them, N = B K samples, T rows, A action size,
-    S state size, C condition width, W width.
-    """
+    config: ScaleDPConfig
+    _row_axis = 1
 
     def __init__(self, config: ScaleDPConfig, embodiments: Mapping[str, EmbodimentConfig]) -> None:
         super().__init__()
@@ -72,10 +54,8 @@ class ScaleDP(nn.Module):
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.final_norm = FinalNorm(config.width)
-        self.heads = nn.ModuleDict()
         self._initialise()
-        for name, embodiment in embodiments.items():
-            self.add_embodiment(name, embodiment)
+        self._add_heads(embodiments)
 
     def _initialise(self) -> None:
         """As DiT: Xavier for linear layers, zero for modulations, so that each block starts as identity."""
@@ -90,61 +70,31 @@ class ScaleDP(nn.Module):
             nn.init.normal_(linear.weight, std=0.02)
             nn.init.zeros_(linear.bias)
 
-    # ------------------------------------------------------------------ heads
-    @property
-    def embodiments(self) -> dict[str, EmbodimentConfig]:
-        """The embodiments that have a head, by name."""
-        return {name: head.config for name, head in self.heads.items()}
+    def _new_head(self, embodiment: EmbodimentConfig) -> TransformerHead:
+        return TransformerHead(embodiment, self.config.width, self.config.combine_width)
 
-    def add_embodiment(self, name: str, embodiment: EmbodimentConfig) -> None:
-        """Add a freshly initialised head; nothing else changes. Raises UserError for a bad or taken name."""
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-            raise UserError(f"embodiment name {name!r} must be lower case letters, digits and underscores.")
-        if name in self.heads:
-            raise UserError(f"embodiment {name!r} has a head already: choose another name.")
-        head = EmbodimentHead(embodiment, self.config.width, self.config.combine_width)
-        self.heads[name] = head.to(self.cond_obs_emb.weight)
+    def _condition_features(self, condition: torch.Tensor) -> torch.Tensor:
+        return self.combine.condition_in(condition)
 
-    def head(self, embodiment: str) -> EmbodimentHead:
-        """The head of an embodiment. Raises UserError when there is none of that name."""
-        if embodiment not in self.heads:
-            known = ", ".join(sorted(self.heads)) or "none"
-            raise UserError(f"the policy has no head for embodiment {embodiment!r}, it has: {known}.")
-        return self.heads[embodiment]
+    def _embed(self, features: torch.Tensor) -> torch.Tensor:
+        return self.cond_obs_emb(self.combine(features))
 
-    # ------------------------------------------------------------------ conditioning
-    def embed_condition(self, condition: torch.Tensor, state: torch.Tensor, embodiment: str) -> torch.Tensor:
-        """Condition (B, C) or (B, 1, C) and state (B, S) or (B, K, S) -> (B, W) or (B, K, W).
+    def embed_time(self, t: torch.Tensor) -> torch.Tensor:
+        """Time steps (N,) -> (N, W)."""
+        return self.t_embedder(t)
 
-        With K states per condition, the condition's part of the MLP is computed once.
-        """
-        states = state if state.dim() == 3 else state.unsqueeze(1)
-        condition = condition.reshape(states.shape[0], self.config.condition_width)
-        combined = self.combine(condition, self.head(embodiment).state_in(states))
-        embedded = self.cond_obs_emb(combined)
-        return embedded if state.dim() == 3 else embedded.squeeze(1)
+    def combine_time(self, time: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+        """The sum of both, (..., W)."""
+        return time + embedded
 
     def modulations(self, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Modulations of c (N, W), embedded time + embedded condition: (N, 6 W) per block, then (N, 2 W)."""
         return (*(block.modulation(c) for block in self.blocks), self.final_norm.modulation(c))
 
-    # ------------------------------------------------------------------ noise prediction
-    def denoise(
-        self, x: torch.Tensor, modulations: tuple[torch.Tensor, ...], embodiment: str
+    def _trunk(
+        self, h: torch.Tensor, modulations: Sequence[torch.Tensor], lengths: torch.Tensor | None
     ) -> torch.Tensor:
-        """Noisy rows x (N, T, A) under given modulations -> predicted noise (N, T, A).
-
-        T may be less than the head's horizon: the first T positions are used.
-        """
-        head = self.head(embodiment)
-        h = head.action_in(x.to(head.action_in.weight.dtype)) + head.pos_embed[:, : x.shape[1]]
+        keys = None if lengths is None else row_mask(lengths, h.shape[1])[:, None, None, :]
         for block, modulation in zip(self.blocks, modulations[:-1], strict=True):
-            h = block(h, modulation)
-        return head.action_out(self.final_norm(h, modulations[-1]))
-
-    def forward(
-        self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor, state: torch.Tensor, embodiment: str
-    ) -> torch.Tensor:
-        """Noise (B, T, A) predicted for x (B, T, A), t (B,), condition (B, C) or (B, 1, C), state (B, S)."""
-        c = self.t_embedder(t) + self.embed_condition(condition, state, embodiment)
-        return self.denoise(x, self.modulations(c), embodiment)
+            h = block(h, modulation, keys)
+        return self.final_norm(h, modulations[-1])

@@ -30,3 +30,28 @@ class TimeEmbedder(nn.Module):
     def forward(self, t: torch.Tensor) -> torch.Tensor:
         sinusoid = sinusoidal_time_embedding(t, self.frequency_size)
         return self.mlp(sinusoid.to(self.mlp[0].weight.dtype))
+
+
+def unet_time_embedding(t: torch.Tensor, size: int, max_period: float = 10000.0) -> torch.Tensor:
+    """Sinusoids of the time steps t (N,) -> (N, size), bfloat16: sines first, then cosines.
+
+    The published code's U-Net computes frequencies, angles and output in bfloat16, and spreads its
+    frequencies up to and including the longest period.
+    """
+    half = size // 2
+    exponents = torch.arange(0, half, dtype=torch.bfloat16, device=t.device)
+    frequencies = torch.exp(exponents * -(math.log(max_period) / (half - 1)))
+    angles = t[:, None].to(torch.bfloat16) * frequencies[None]
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class UNetTimeEmbedder(nn.Module):
+    """Time steps (N,) -> (N, width): sinusoid, Linear, Mish, Linear (Chi et al. 2023, "Diffusion policy")."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width))
+
+    def forward(self, t: torch.Tensor) -> torch.Tensor:
+        return self.mlp(unet_time_embedding(t, self.width).to(self.mlp[0].weight.dtype))

@@ -46,8 +46,8 @@ def _middles(robot: RobotDescription) -> tuple[np.ndarray, np.ndarray]:
     """Middle and half width of a range on the roomier side of home, (A,) rad each."""
     limits = [robot.limits[joint] for joint in robot.action_joints]
     home = robot.home_positions
-    room = np.array([min(max(h - l.lower_rad, l.upper_rad - h), 0.6) for h, l in zip(home, limits)])
-    inward = np.array([1.0 if l.upper_rad - h >= h - l.lower_rad else -1.0 for h, l in zip(home, limits)])
+    room = np.array([min(max(h - l.lower, l.upper - h), 0.6) for h, l in zip(home, limits)])
+    inward = np.array([1.0 if l.upper - h >= h - l.lower else -1.0 for h, l in zip(home, limits)])
     return home + 0.5 * inward * room, 0.5 * room
 
 
@@ -56,7 +56,7 @@ def _smooth(robot: RobotDescription):
     limits = [robot.limits[joint] for joint in robot.action_joints]
     rate = np.array(
         [
-            min(2.0, 0.6 * l.velocity_rad_s / r, np.sqrt(0.6 * l.acceleration_rad_s2 / r))
+            min(2.0, 0.6 * l.velocity / r, np.sqrt(0.6 * l.acceleration / r))
             for l, r in zip(limits, room)
         ]
     )

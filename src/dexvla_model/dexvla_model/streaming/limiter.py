@@ -51,14 +51,14 @@ class MotionLimiter:
 
     def __init__(self, limits: Sequence[JointLimits], window: int = 64, smoothing_hz: float = 3.0) -> None:
         self._window = window
-        self._lower = np.array([limit.lower_rad for limit in limits]) + POSITION_MARGIN_RAD
-        self._upper = np.array([limit.upper_rad for limit in limits]) - POSITION_MARGIN_RAD
+        self._lower = np.array([limit.lower for limit in limits]) + POSITION_MARGIN_RAD
+        self._upper = np.array([limit.upper for limit in limits]) - POSITION_MARGIN_RAD
         # Largest first, second and third differences of neighbouring control points, (3, J).
         self._differences = np.array(
             [
-                [limit.velocity_rad_s * KNOT_S for limit in limits],
-                [limit.acceleration_rad_s2 * KNOT_S**2 for limit in limits],
-                [limit.jerk_rad_s3 * KNOT_S**3 for limit in limits],
+                [limit.velocity * KNOT_S for limit in limits],
+                [limit.acceleration * KNOT_S**2 for limit in limits],
+                [limit.jerk * KNOT_S**3 for limit in limits],
             ]
         )
         controls = window + 3

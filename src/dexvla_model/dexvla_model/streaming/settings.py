@@ -83,7 +83,12 @@ class StreamSettings:
     tracking_patience_s: float = 0.1
     start_tolerance_rad: float = 0.05
     start_offset_rad: float = 0.02
-    compliant_controllers: tuple[str, ...] = ("gripper_controller", "hand_controller")
+    compliant_controllers: tuple[str, ...] = (
+        "gripper_controller",
+        "hand_controller",
+        "left_gripper_controller",
+        "right_gripper_controller",
+    )
 
     def __post_init__(self) -> None:
         """Raises UserError: a value is outside its range."""

@@ -111,6 +111,11 @@ class ActionStreamer:
         """State, reason and since when."""
         return self._status
 
+    @property
+    def stiff(self) -> np.ndarray:
+        """(A,) bool: the joints that have to be where they are commanded to; the others are compliant."""
+        return self._stiff
+
     def start(self, now_s: float) -> None:
         """Begin a task: take the controllers over and follow chunks from now on. Counters start from 0."""
         self._set_clock(now_s)
@@ -126,6 +131,15 @@ class ActionStreamer:
         self._take_over_due = self._at_rest() or self._distance().max() > self.settings.tracking_tolerance_rad
         reason = "waits for a fresh joint state" if self._take_over_due else "waits for the first chunk"
         self._set_status(StreamState.STARTING, reason)
+
+    def assume(self, now_s: float, positions: np.ndarray) -> None:
+        """Say what somebody else has commanded the controllers to: (A,) rad. The next `start` goes on from
+        there where the robot is near it or the joint is compliant, so that a grip is kept."""
+        self._set_clock(now_s)
+        self._forget()
+        self._plan = MotionPlan.at_rest(positions, knot_at_or_before(now_s) - 1)
+        self._rest_knot = self._plan.first
+        self._set_status(StreamState.STOPPED, "somebody else commands the controllers")
 
     def observe(self, state: RobotState) -> None:
         """Take the newest joint state; none that is malformed, not finite or older than the last."""
@@ -145,10 +159,12 @@ class ActionStreamer:
         Returns:
             (P, A) rad: the motion at the rows of a chunk that starts at `state.stamp_s`, up to the time at
             which such a chunk can first have an effect. It will be executed so, unless the stream is broken
-            off. None if no motion is planned.
+            off. None if no motion is planned, or while the controllers are still to be taken over.
         """
         self._set_clock(now_s)
-        if self._plan is None or self._status.state in (StreamState.IDLE, StreamState.STOPPED):
+        self._take_over_if_due()
+        idle = self._status.state in (StreamState.IDLE, StreamState.STOPPED)
+        if idle or self._plan is None or self._take_over_due:
             return None
         latency_s = max(self._latencies, default=self.settings.expected_latency_s)
         effect_s = max(self._now_s, state.stamp_s + latency_s) + self.settings.commit_lead_s
@@ -160,6 +176,25 @@ class ActionStreamer:
         times = state.stamp_s + np.arange(rows) * step_s
         self._committed = max(self._committed, knot_at_or_after(float(times[-1])))
         return self._plan.positions(times)
+
+    def scheduled(self, state: RobotState, start: int) -> np.ndarray | None:
+        """What chunks so far want from the one that is about to be inferred from `state`.
+
+        Args:
+            start: first row that is asked for, such as the number of rows of the prefix.
+
+        Returns:
+            (R, A) rad: rows start, start + 1, ... of a chunk that starts at `state.stamp_s`, as far as rows
+            are scheduled. None where none is.
+        """
+        step_s = 1.0 / self.robot.rates.action_hz
+        end_s = self._timeline.end_s
+        if not math.isfinite(end_s):
+            return None
+        count = math.floor((end_s - state.stamp_s) / step_s + 1e-9) + 1 - start
+        if count < 1:
+            return None
+        return self._timeline.positions(state.stamp_s + np.arange(start, start + count) * step_s)
 
     def add_chunk(self, chunk: ActionChunk, now_s: float) -> ChunkVerdict:
         """Schedule a chunk, or refuse it. A refused chunk changes nothing; many in a row lead to hold."""
@@ -319,8 +354,8 @@ class ActionStreamer:
             limits = self.robot.limits[self.joints[joint]]
             self._set_status(
                 StreamState.STOPPED,
-                f"the joint {self.joints[joint]} stands at {position[joint]:.3f} rad, outside its limits of "
-                f"{limits.lower_rad:.3f} to {limits.upper_rad:.3f} rad",
+                f"the joint {self.joints[joint]} stands at {position[joint]:.3f} {limits.unit}, outside its limits of "
+                f"{limits.lower:.3f} to {limits.upper:.3f} {limits.unit}",
             )
             return
         ready_s = self._now_s + self.settings.commit_lead_s + self._glide_s(offset)
@@ -335,9 +370,9 @@ class ActionStreamer:
         velocity, acceleration, jerk = _QUINTIC
         return max(
             max(
-                2.0 * velocity * offset / limit.velocity_rad_s,
-                math.sqrt(2.0 * acceleration * offset / limit.acceleration_rad_s2),
-                (2.0 * jerk * offset / limit.jerk_rad_s3) ** (1.0 / 3.0),
+                2.0 * velocity * offset / limit.velocity,
+                math.sqrt(2.0 * acceleration * offset / limit.acceleration),
+                (2.0 * jerk * offset / limit.jerk) ** (1.0 / 3.0),
             )
             for offset, limit in zip(offset_rad.tolist(), limits)
         )

@@ -35,6 +35,13 @@ class ActionTimeline:
             return None
         return self._rows[knot - self._first]
 
+    def positions(self, times_s: np.ndarray) -> np.ndarray | None:
+        """(M, A) rad at (M,) times that are not after the last row; None where nothing is scheduled."""
+        if self._rows is None:
+            return None
+        knots = (self._first + np.arange(len(self._rows))) * KNOT_S
+        return interpolate_rows(knots, self._rows, np.asarray(times_s, dtype=np.float64))
+
     def reference(self, start: int, count: int) -> np.ndarray | None:
         """(count, A) rad at the knots from `start` on; None where nothing is scheduled."""
         if self._rows is None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from dexvla_model.data.augmentation import Augmentation
+from dexvla_model.data.datasets import DatasetChoice
 from dexvla_model.errors import UserError
 from dexvla_model.yaml_reader import MappingReader, parse_yaml
 
@@ -30,6 +32,7 @@ class OptimizationConfig:
             run time the reasoning is late as well.
         ema_decay: of the weights that are saved, 0 for none.
         threads: CPU threads, 0 for PyTorch's own choice.
+        workers: threads that make batches ahead; 0 makes them between the steps.
     """
 
     steps: int
@@ -49,6 +52,7 @@ class OptimizationConfig:
     mixed_precision: str
     seed: int
     threads: int
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,11 @@ class ModelConfig:
     """Sizes of a new model, and how it samples.
 
     Attributes:
-        sampling_noise: see `DexVLAConfig`.
+        sampling_noise: `noise_scale` of `SamplingConfig`.
         vlm, expert: names of presets.
         vision, text, expert_changes: fields of the presets to replace.
         vocabulary_size: of the tokenizer that is fitted to the datasets' texts.
+        horizon: rows of an action chunk; None to take it from the demonstrations.
     """
 
     vlm: str
@@ -69,6 +74,7 @@ class ModelConfig:
     expert_changes: dict[str, Any]
     vocabulary_size: int
     sampling_noise: float
+    horizon: int | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ class TrainingConfig:
 
     Attributes:
         source: the file, for messages.
-        datasets: folders made by `dexvla demonstrate`.
+        datasets: folders made by `dexvla demonstrate`, and LeRobot datasets.
+        augmentation: random changes to images, or None.
         output: folder of the run (log, resumable state, final checkpoint).
         initial_checkpoint: a checkpoint folder to start from instead of random weights, or None.
         model: sizes of the model, ignored with an initial checkpoint.
@@ -93,7 +100,8 @@ class TrainingConfig:
 
     source: Path
     robot: str
-    datasets: tuple[Path, ...]
+    datasets: tuple[DatasetChoice, ...]
+    augmentation: Augmentation | None
     output: Path
     initial_checkpoint: Path | None
     model: "ModelConfig"
@@ -124,7 +132,8 @@ def load_training_config(path: Path, overrides: Sequence[str] = ()) -> TrainingC
     config = TrainingConfig(
         source=path,
         robot=reader.text("robot"),
-        datasets=tuple(Path(folder) for folder in reader.texts("datasets")),
+        datasets=_read_datasets(reader),
+        augmentation=_read_augmentation(reader),
         output=Path(reader.text("output")),
         initial_checkpoint=None if initial == "none" else Path(initial),
         model=_read_model(reader.mapping("model")),
@@ -133,6 +142,41 @@ def load_training_config(path: Path, overrides: Sequence[str] = ()) -> TrainingC
     )
     reader.finish()
     return config
+
+
+def _read_datasets(reader: MappingReader) -> tuple[DatasetChoice, ...]:
+    """Each entry a folder, or a mapping with the folder and how to take it."""
+    choices = []
+    for entry in reader.entries("datasets", "folder"):
+        cameras = entry.mapping("cameras", optional=True).all()
+        choice = DatasetChoice(
+            folder=Path(entry.text("folder")),
+            weight=entry.number("weight", 1e-9) if entry.has("weight") else None,
+            only_success=entry.boolean("only_success", default=False),
+            cameras={str(role): str(feature) for role, feature in cameras.items()},
+        )
+        entry.finish()
+        choices.append(choice)
+    return tuple(choices)
+
+
+def _read_augmentation(reader: MappingReader) -> Augmentation | None:
+    """`none`, `published` for the published recipe, or a mapping that changes some of its values."""
+    if not reader.has("augmentation"):
+        return None
+    if not isinstance(reader.take("augmentation"), dict):
+        name = reader.text("augmentation", allowed=("none", "published"))
+        return Augmentation() if name == "published" else None
+    entry, published = reader.mapping("augmentation"), Augmentation()
+    augmentation = Augmentation(
+        crop=entry.number("crop", 0.1, 1.0, default=published.crop),
+        rotation_deg=entry.number("rotation_deg", 0.0, 180.0, default=published.rotation_deg),
+        brightness=entry.number("brightness", 0.0, 1.0, default=published.brightness),
+        contrast=entry.number("contrast", 0.0, 1.0, default=published.contrast),
+        saturation=entry.number("saturation", 0.0, 1.0, default=published.saturation),
+    )
+    entry.finish()
+    return augmentation
 
 
 def _read_model(reader: MappingReader) -> ModelConfig:
@@ -144,6 +188,7 @@ def _read_model(reader: MappingReader) -> ModelConfig:
         expert_changes=reader.mapping("expert_changes", optional=True).all(),
         vocabulary_size=reader.integer("vocabulary_size", 300, 200_000),
         sampling_noise=reader.number("sampling_noise", 0.0, 1.0, default=1.0),
+        horizon=reader.integer("horizon", 1, 1000) if reader.has("horizon") else None,
     )
     reader.finish()
     return config
@@ -168,6 +213,7 @@ def _read_optimization(reader: MappingReader) -> OptimizationConfig:
         mixed_precision=reader.text("mixed_precision", allowed=MIXED_PRECISIONS),
         seed=reader.integer("seed", 0, 2**31),
         threads=reader.integer("threads", 0, 1024, default=0),
+        workers=reader.integer("workers", 0, 1024, default=0),
     )
     reader.finish()
     return config

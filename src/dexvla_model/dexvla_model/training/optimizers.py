@@ -6,7 +6,10 @@ from torch import nn
 from dexvla_model.training.config import OptimizationConfig
 
 # Weights that are tables or first and last layers rather than maps between hidden states; Muon is not meant for them.
-_TABLES = ("embed_tokens", "patch_positions", "pos_embed", "action_in", "action_out", "state_in", "read_out", "lm_head")
+_TABLES = (
+    "embed_tokens", "word_embeddings", "position_embeddings", "patch_positions", "pos_embed", "action_in", "action_out",
+    "state_in", "read_out", "lm_head",
+)
 
 
 def build_optimizers(model: nn.Module, config: OptimizationConfig) -> list[torch.optim.Optimizer]:

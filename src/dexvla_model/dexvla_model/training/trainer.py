@@ -16,21 +16,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from dexvla_model.batch import Batch
 from dexvla_model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from dexvla_model.data.frames import FrameTable, load_frames
-from dexvla_model.dexvla import DexVLA, DexVLAConfig, Embodiment
+from dexvla_model.data.datasets import frame_order, joined, open_datasets
+from dexvla_model.data.measure import measure_statistics
+from dexvla_model.data.source import FrameSource
+from dexvla_model.dexvla import DexVLA, DexVLAConfig
 from dexvla_model.errors import UserError
-from dexvla_model.expert import EmbodimentConfig, scaledp_preset
+from dexvla_model.expert import SamplingConfig, expert_preset
 from dexvla_model.memory import keep_freed_memory
-from dexvla_model.normalization import Statistics, relative_to_state
-from dexvla_model.robot import RobotDescription, load_robot
+from dexvla_model.robot import load_robot
 from dexvla_model.training.batches import BatchBuilder
 from dexvla_model.training.config import OptimizationConfig, TrainingConfig
 from dexvla_model.training.grounding import GroundingHead
+from dexvla_model.training.new_robot import embodiment_of, with_robot
 from dexvla_model.training.optimizers import build_optimizers
 from dexvla_model.vlm import initialise_number_embeddings
 from dexvla_model.vlm.config import backbone_preset
-from dexvla_model.vlm.images import ImageSize
 from dexvla_model.vlm.tokenizer import special_token_ids, train_tokenizer
 
 STATE_FILE = "state.pt"
@@ -59,11 +61,13 @@ class Trainer:
         keep_freed_memory()
         if optimization.threads:
             torch.set_num_threads(optimization.threads)
-        self._frames = self._load_frames()
+        loaded = None if config.initial_checkpoint is None else load_checkpoint(config.initial_checkpoint)
+        sources = self._open_datasets(loaded)
+        self._frames = joined(sources)
         torch.manual_seed(optimization.seed)
-        initial = self._initial_checkpoint()
+        initial = self._new_checkpoint() if loaded is None else self._known_to(loaded)
         self._tokenizer = initial.tokenizer
-        self._statistics = initial.statistics
+        self._statistics, self._robots = initial.statistics, initial.robots
         embodiment = self._robot.embodiment
         self._prompt = initial.model.prompt(self._tokenizer, embodiment)
         self._batches = BatchBuilder(
@@ -75,10 +79,12 @@ class Trainer:
             optimization.chunks_per_frame,
             optimization.max_delay_frames,
             optimization.seed,
+            order=frame_order(sources, config.datasets, optimization.batch_size, optimization.seed),
+            augmentation=config.augmentation,
         )
         self._accelerator = Accelerator(mixed_precision=optimization.mixed_precision)
         self._plain_model = initial.model
-        self._grounding = GroundingHead(initial.model.config.vlm.width, len(self._frames.objects))
+        self._grounding = GroundingHead(initial.model.config.vlm.width, max(1, len(self._frames.objects)))
         optimizers = build_optimizers(nn.ModuleList([initial.model, self._grounding]), optimization)
         self._model, self._grounding, *self._optimizers = self._accelerator.prepare(
             initial.model, self._grounding, *optimizers
@@ -117,8 +123,8 @@ class Trainer:
                 bar = progress.add_task("", total=total, completed=self.step)
                 since, sums = time.monotonic(), torch.zeros(len(_LOGGED))
                 logged_step = self.step
-                while self.step < total:
-                    losses = self._train_step()
+                for batch in self._batches.batches(self.step, total, optimization.workers):
+                    losses = self._train_step(batch)
                     sums += torch.stack([losses[name].detach().float().cpu() for name in _LOGGED])
                     self.step += 1
                     progress.update(bar, completed=self.step)
@@ -145,13 +151,13 @@ class Trainer:
         folder = self._save_checkpoint()
         return {"checkpoint": str(folder), "steps": self.step, **summary}
 
-    def _train_step(self) -> dict[str, torch.Tensor]:
+    def _train_step(self, batch: Batch) -> dict[str, torch.Tensor]:
         optimization = self.config.optimization
         scale = learning_rate_scale(optimization, self.step)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = scale * group["peak_lr"]
-        batch = self._batches.batch(self.step).to(self._accelerator.device)
+        batch = batch.to(self._accelerator.device)
         # Noise and time steps are a function of the step, so that a resumed run draws what it would have drawn.
         generator = torch.Generator(device=self._accelerator.device)
         generator.manual_seed(optimization.seed * 1_000_003 + self.step)
@@ -167,7 +173,8 @@ class Trainer:
             )
         if not math.isfinite(losses["loss"].item()):
             path = self.config.output / "not_finite.pt"
-            torch.save({"step": self.step, "batch": vars(batch) | {"tokens": vars(batch.tokens)}}, path)
+            plain = {"tokens": vars(batch.tokens), "texts": [vars(text) for text in batch.texts]}
+            torch.save({"step": self.step, "batch": vars(batch) | plain}, path)
             raise UserError(
                 f"{self.config.source}: the loss is no longer finite at step {self.step} (batch saved in {path}); "
                 "lower optimization.learning_rate and run again from the last state."
@@ -181,36 +188,42 @@ class Trainer:
             self._average.update_parameters(self._plain_model)
         return losses
 
-    def _load_frames(self) -> FrameTable:
+    def _open_datasets(self, initial: Checkpoint | None) -> list[FrameSource]:
+        horizon = self.config.model.horizon
+        if initial is not None and self._robot.embodiment in initial.model.config.embodiments:
+            horizon = initial.model.embodiment(self._robot.embodiment).head.horizon
         columns = (TextColumn("reading demonstrations"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console, transient=True) as progress:
             bar = progress.add_task("", total=None)
-            return load_frames(
+            return open_datasets(
                 self.config.datasets,
                 self._robot,
+                horizon,
                 progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
 
-    def _initial_checkpoint(self) -> Checkpoint:
-        if self.config.initial_checkpoint is not None:
-            return load_checkpoint(self.config.initial_checkpoint)
+    def _known_to(self, loaded: Checkpoint) -> Checkpoint:
+        """The initial checkpoint, with a head for the robot where it has none."""
+        path = self.config.initial_checkpoint
+        initial, added = with_robot(loaded, self._robot, self._frames, path.name)
+        if added:
+            self._console.print(f"{path} does not know {self._robot.embodiment}: it gets {' and '.join(added)}.")
+        return initial
+
+    def _new_checkpoint(self) -> Checkpoint:
         model_config, frames, robot = self.config.model, self._frames, self._robot
-        tokenizer = train_tokenizer([*frames.instructions, *frames.sub_steps], model_config.vocabulary_size)
+        tokenizer = train_tokenizer(frames.texts(), model_config.vocabulary_size)
         vlm = backbone_preset(
             model_config.vlm, special_token_ids(tokenizer), vision=model_config.vision, text=model_config.text
         )
         changes = {"condition_width": vlm.width} | model_config.expert_changes
-        head = EmbodimentConfig(len(robot.state), len(robot.action), frames.horizon)
-        cameras = {camera.role: ImageSize(camera.model_width, camera.model_height) for camera in robot.cameras}
         config = DexVLAConfig(
             vlm=vlm,
-            expert=scaledp_preset(model_config.expert, **changes),
-            embodiments={robot.embodiment: Embodiment(head, cameras)},
-            sampling_noise=model_config.sampling_noise,
+            expert=expert_preset(model_config.expert, **changes),
+            embodiments={robot.embodiment: embodiment_of(robot, frames.horizon)},
+            sampling=SamplingConfig(noise_scale=model_config.sampling_noise),
         )
-        statistics = Statistics.measure(
-            torch.from_numpy(frames.state), torch.from_numpy(frames.action_chunks), None, relative_to_state(robot)
-        )
+        statistics = measure_statistics(frames, robot)
         model = DexVLA(config)
         initialise_number_embeddings(model.vlm, tokenizer)
         return Checkpoint(model, tokenizer, {robot.embodiment: statistics}, {robot.embodiment: robot}, {})
@@ -253,14 +266,13 @@ class Trainer:
         folder = self.config.output / CHECKPOINT_FOLDER
         provenance = {
             "command": f"dexvla train --config {self.config.source}",
-            "datasets": [str(dataset) for dataset in self.config.datasets],
+            "datasets": [str(choice.folder) for choice in self.config.datasets],
             "frames": len(self._frames),
             "steps": self.step,
             "batch_size": self.config.optimization.batch_size,
             "initial_checkpoint": str(self.config.initial_checkpoint or "none"),
         }
-        robots: dict[str, RobotDescription] = {self._robot.embodiment: self._robot}
-        save_checkpoint(folder, Checkpoint(model, self._tokenizer, self._statistics, robots, provenance))
+        save_checkpoint(folder, Checkpoint(model, self._tokenizer, self._statistics, self._robots, provenance))
         return folder
 
     def _log(self, values: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Camera images as the patches that Qwen2-VL's vision tower takes.
+"""Camera images as the patches that the vision tower takes.
 
 The layout is that of transformers' Qwen2VLImageProcessor, for images that already have the model's size:
 patches of one merge window stand together, and channel, time, row and column make up a patch.
@@ -11,7 +11,7 @@ import torch
 
 from dexvla_model.errors import UserError
 
-# Mean and standard deviation of the training images of CLIP, by which Qwen2-VL normalises too.
+# Mean and standard deviation of the training images of CLIP, by which Qwen2-VL normalises too, in [0, 1].
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -26,18 +26,28 @@ class ImageSize:
 
 @dataclass(frozen=True)
 class PatchGeometry:
-    """Pixels per patch side, patches per merge window side, frames per patch."""
+    """Pixels per patch side, patches per merge window side, frames per patch; normalisation of the pixels.
+
+    `mean` and `std` are of red, green and blue in [0, 1].
+    """
 
     patch: int = 14
     merge: int = 2
     frames: int = 2
+    mean: tuple[float, float, float] = _MEAN
+    std: tuple[float, float, float] = _STD
+
+    @property
+    def unit(self) -> int:
+        """Side in pixels of what becomes one token of the language model."""
+        return self.patch * self.merge
 
     def grid(self, size: ImageSize) -> tuple[int, int]:
         """Rows and columns of patches. Raises UserError for a size that whole merge windows do not cover."""
-        unit = self.patch * self.merge
-        if size.width % unit or size.height % unit or min(size.width, size.height) < unit:
+        if size.width % self.unit or size.height % self.unit or min(size.width, size.height) < self.unit:
             raise UserError(
-                f"the model's image is {size.width} x {size.height} pixels, both must be multiples of {unit}."
+                f"the model's image is {size.width} x {size.height} pixels, both must be multiples of "
+                f"{self.unit}."
             )
         return size.height // self.patch, size.width // self.patch
 
@@ -48,9 +58,9 @@ class PatchGeometry:
 
 
 @lru_cache(maxsize=16)
-def _normalisation(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    mean = torch.tensor(_MEAN, device=device) * 255
-    std = torch.tensor(_STD, device=device) * 255
+def _normalisation(geometry: PatchGeometry, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    mean = torch.tensor(geometry.mean, device=device) * 255
+    std = torch.tensor(geometry.std, device=device) * 255
     return 1 / std, -mean / std
 
 
@@ -62,7 +72,7 @@ def image_patches(images: torch.Tensor, geometry: PatchGeometry) -> torch.Tensor
     b, height, width, channels = images.shape
     p, m = geometry.patch, geometry.merge
     rows, columns = geometry.grid(ImageSize(width, height))
-    scale, shift = _normalisation(images.device)
+    scale, shift = _normalisation(geometry, images.device)
     windows = images.view(b, rows // m, m, p, columns // m, m, p, channels)
     # (B, window row, window column, row in it, column in it, channel, pixel row, pixel column)
     ordered = windows.permute(0, 1, 4, 2, 5, 7, 3, 6).float()

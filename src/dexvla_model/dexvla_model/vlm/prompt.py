@@ -7,11 +7,16 @@
     <|im_start|>assistant
     REASONING<|im_end|>
 
-Everything up to the last image is the same for every prompt of a robot: the *head*. Padding stands on the
-right.
+Everything up to the last image is the same for every prompt of a robot: the *head*. Padding may stand on
+either side.
+
+Which tokens count as reasoning for the fusion: the published training code takes all whose label is not -100,
+the closing `<|im_end|>` included, and so does `reasoning_includes_end`, in training and in inference alike.
+(The published *inference* code has no labels and parts the sequence behind its first token instead, so that
+what it pools is not what was trained; that is not reproduced.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,29 +41,57 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """A batch of right-padded prompts with their reasoning; every tensor is (B, L).
+    """A batch of padded prompts with their reasoning; every tensor is (B, L).
 
     Attributes:
         input_ids: int64 tokens.
         prompt_mask: bool, tokens of the prompt, images and the assistant's header included.
-        reasoning_mask: bool, tokens of the reasoning text, without the `<|im_end|>` behind it.
+        reasoning_mask: bool, tokens of the reasoning text; with the `<|im_end|>` behind it if the prompt's
+            `reasoning_includes_end` says so.
         labels: int64, the reasoning and its `<|im_end|>`, IGNORED elsewhere; not shifted.
+        left: padding stands on the left; otherwise on the right.
     """
 
     input_ids: torch.Tensor
     prompt_mask: torch.Tensor
     reasoning_mask: torch.Tensor
     labels: torch.Tensor
+    left: bool = False
+
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "PromptTokens":
+        tensors = (self.input_ids, self.prompt_mask, self.reasoning_mask, self.labels)
+        return PromptTokens(*(function(x) for x in tensors), left=self.left)
+
+    @property
+    def attended(self) -> torch.Tensor:
+        """(B, L) bool, tokens that are not padding."""
+        return self.prompt_mask | (self.labels != IGNORED)
 
     def to(self, device: torch.device | str) -> "PromptTokens":
-        return PromptTokens(*(x.to(device) for x in vars(self).values()))
+        return self._map(lambda x: x.to(device))
 
     def __getitem__(self, rows) -> "PromptTokens":
         """The prompts of some rows, without the columns that are padding in all of them."""
-        chosen = [x[rows] for x in vars(self).values()]
-        used = chosen[1] | (chosen[3] != IGNORED)
-        length = int(used.any(dim=0).nonzero().max()) + 1
-        return PromptTokens(*(x[:, :length] for x in chosen))
+        chosen = self._map(lambda x: x[rows])
+        used = chosen.attended.any(dim=0).nonzero()
+        first, last = int(used.min()), int(used.max())
+        return chosen._map(lambda x: x[:, first : last + 1])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the tokens of a batch stand.
+
+    Attributes:
+        image_slots: (N,) or, for left padding, (B, N) int64, columns of the image tokens.
+        position_ids: (3, 1 or B, L) M-RoPE positions.
+        mask: (B, 1, L, L) bool, what each token attends to; None for right padding, where causality alone
+            hides what comes behind.
+    """
+
+    image_slots: torch.Tensor
+    position_ids: torch.Tensor
+    mask: torch.Tensor | None
 
 
 class Prompt:
@@ -70,9 +103,15 @@ class Prompt:
         cameras: Mapping[str, ImageSize],
         geometry: PatchGeometry | None = None,
         system: str = "",
+        reasoning_includes_end: bool = True,
     ) -> None:
-        """`cameras`: size of the images by role, in the order in which they stand in the prompt."""
+        """
+        Args:
+            cameras: size of the images by role, in the order in which they stand in the prompt.
+            reasoning_includes_end: the `<|im_end|>` behind the reasoning counts as reasoning for the fusion.
+        """
         self.tokenizer = tokenizer
+        self.reasoning_includes_end = reasoning_includes_end
         self.cameras = dict(cameras)
         self.geometry = geometry or PatchGeometry()
         self.end_id = tokenizer.convert_tokens_to_ids(TURN_END)
@@ -85,6 +124,7 @@ class Prompt:
             head += VISION_START + IMAGE_PAD * self.geometry.tokens(size) + VISION_END
         self.head_ids: list[int] = self._encode(head)
         self._tail_ids = self._encode(f"{TURN_END}\n{TURN_START}assistant\n")
+        self._on_device: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
@@ -144,12 +184,39 @@ class Prompt:
         """Tokens of a reasoning text, without the end of the turn."""
         return self._remembered(reasoning)
 
+    def draft_ids(self, text: str) -> list[int]:
+        """Tokens of a text that is only a guess; none for one that no reasoning can be."""
+        return [] if any(token in text for token in SPECIAL_TOKENS) else self._encode(text)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of reasoning tokens."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
-    def encode(self, instructions: Sequence[str], reasonings: Sequence[str]) -> PromptTokens:
-        """Prompts with their reasoning, as one right-padded batch.
+    def place(self, tokens: PromptTokens) -> Placement:
+        """Positions, image slots and mask of a batch that this prompt encoded, on its device."""
+        device, length = tokens.input_ids.device, tokens.input_ids.shape[1]
+        if device not in self._on_device or self._on_device[device][1].shape[2] < length:
+            self._on_device[device] = (
+                self.image_slots.to(device),
+                self.position_ids(length + 256).to(device),
+            )
+        slots, positions = self._on_device[device]
+        if not tokens.left:
+            return Placement(slots, positions[:, :, :length], None)
+        attended = tokens.attended
+        starts = attended.int().argmax(dim=1, keepdim=True)
+        columns = torch.arange(length, device=device)
+        own = (columns - starts).clamp(min=0)
+        causal = columns.unsqueeze(1) >= columns
+        # A padding token attends to itself, because attention to nothing is not a number.
+        itself = columns.unsqueeze(1) == columns
+        mask = (causal & attended.unsqueeze(1)) | itself
+        return Placement(slots + starts, positions[:, 0, own], mask.unsqueeze(1))
+
+    def encode(
+        self, instructions: Sequence[str], reasonings: Sequence[str], *, left: bool = False
+    ) -> PromptTokens:
+        """Prompts with their reasoning, as one batch, padded on the right or on the left.
 
         Raises:
             UserError: the numbers of instructions and reasonings differ.
@@ -162,7 +229,15 @@ class Prompt:
         ends = starts + torch.tensor([len(ids) for ids in answers]).unsqueeze(1)
         rows = [prompt + answer + [self.end_id] for prompt, answer in zip(prompts, answers, strict=True)]
         length = max(len(row) for row in rows)
-        input_ids = torch.tensor([row + [self.pad_id] * (length - len(row)) for row in rows])
+        padding = [[self.pad_id] * (length - len(row)) for row in rows]
+        input_ids = torch.tensor(
+            [pad + row if left else row + pad for row, pad in zip(rows, padding, strict=True)]
+        )
+        # Of each token, its place in its own prompt.
         index = torch.arange(length).unsqueeze(0)
+        if left:
+            index = index - torch.tensor([len(pad) for pad in padding]).unsqueeze(1)
         labels = input_ids.masked_fill((index < starts) | (index > ends), IGNORED)
-        return PromptTokens(input_ids, index < starts, (index >= starts) & (index < ends), labels)
+        is_prompt = (index >= 0) & (index < starts)
+        is_reasoning = (index >= starts) & (index < ends + int(self.reasoning_includes_end))
+        return PromptTokens(input_ids, is_prompt, is_reasoning, labels, left)

@@ -19,10 +19,14 @@ SUBCOMMANDS = {
     "demo": "demo",
     "run": "run",
     "sim": "sim",
+    "teleop": "teleop",
+    "record": "record",
     "demonstrate": "demonstrate",
     "train": "train",
     "eval": "evaluate",
 }
+# Commands with subcommands of their own: the `app` of the module of that name.
+GROUPS = ("dataset", "checkpoint", "bench")
 
 app = typer.Typer(
     name="dexvla",
@@ -35,6 +39,8 @@ app = typer.Typer(
 )
 for _name, _function in SUBCOMMANDS.items():
     app.command(_name)(getattr(import_module(f"dexvla_ros.cli.{_function}"), _function))
+for _name in GROUPS:
+    app.add_typer(import_module(f"dexvla_ros.cli.{_name}").app, name=_name)
 
 
 def main() -> None:
