@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from dexvla_model.data.demonstrations import Episode, create_dataset, has_episode, open_dataset, read_episode, write_episode
-from dexvla_model.data.frames import FrameOrder, load_frames
+from dexvla_model.data.frames import load_frames
+from dexvla_model.data.order import FrameOrder
+from dexvla_model.data.source import later
 from dexvla_model.errors import UserError
 from dexvla_model.robot import load_robot, parse_robot
 
@@ -62,7 +64,7 @@ def test_frames_of_all_episodes_stand_behind_each_other(dataset):
 
 def test_a_later_frame_never_comes_from_another_episode(dataset):
     frames = load_frames([dataset], UR5E)
-    np.testing.assert_array_equal(frames.later(np.array([1, 2, 4, 5]), np.array([2, 5, 1, 1])), [3, 4, 4, 6])
+    np.testing.assert_array_equal(later(frames, np.array([1, 2, 4, 5]), np.array([2, 5, 1, 1])), [3, 4, 4, 6])
 
 
 def test_making_a_dataset_again_goes_on_with_it(dataset):

@@ -1,8 +1,9 @@
-"""All frames of some datasets in memory, and the order in which training takes them."""
+"""All frames of some demonstrations in memory."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from dexvla_model.robot.layout import check_same_layout
 
 @dataclass
 class FrameTable:
-    """N frames of many episodes, one behind the other.
+    """N frames of many episodes, one behind the other. See `FrameSource`.
 
     Attributes:
         images: by camera role, (N, H, W, 3) uint8.
@@ -34,6 +35,7 @@ class FrameTable:
     instructions: list[str]
     sub_steps: list[str]
     last_frame: np.ndarray
+    stride: ClassVar[int] = 1
 
     def __len__(self) -> int:
         return len(self.state)
@@ -42,9 +44,26 @@ class FrameTable:
     def horizon(self) -> int:
         return self.action_chunks.shape[1]
 
-    def later(self, frames: np.ndarray, delays: np.ndarray) -> np.ndarray:
-        """Frames `delays` steps after `frames`, not beyond the end of their episodes; all of one (broadcast) shape."""
-        return np.minimum(frames + delays, self.last_frame[frames])
+    def images_of(self, frames: np.ndarray) -> dict[str, np.ndarray]:
+        return {role: views[frames] for role, views in self.images.items()}
+
+    def states_of(self, frames: np.ndarray) -> np.ndarray:
+        return self.state[frames]
+
+    def chunks_of(self, frames: np.ndarray) -> tuple[np.ndarray, None]:
+        return self.action_chunks[frames], None
+
+    def grounding_of(self, frames: np.ndarray) -> np.ndarray:
+        return self.grounding[frames]
+
+    def instructions_of(self, frames: np.ndarray) -> list[str]:
+        return [self.instructions[frame] for frame in frames]
+
+    def sub_steps_of(self, frames: np.ndarray) -> list[str]:
+        return [self.sub_steps[frame] for frame in frames]
+
+    def texts(self) -> list[str]:
+        return [*self.instructions, *self.sub_steps]
 
 
 def load_frames(
@@ -99,33 +118,3 @@ def load_frames(
         sub_steps=[text for episode in episodes for text in episode.sub_steps],
         last_frame=np.repeat(np.cumsum(lengths) - 1, lengths),
     )
-
-
-class FrameOrder:
-    """Which frames make up the batch of a training step: a fresh shuffle every epoch, a function of (seed, step) alone.
-
-    So a run that was stopped goes on with exactly the batches that it would have taken.
-    """
-
-    def __init__(self, frame_count: int, batch_size: int, seed: int):
-        self._frame_count = frame_count
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = -1
-        self._permutation = np.empty(0, dtype=np.int64)
-
-    def batch(self, step: int) -> np.ndarray:
-        """(B,) frame indices of that step."""
-        positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
-        return np.concatenate(
-            [
-                self._shuffled(epoch)[positions[positions // self._frame_count == epoch] % self._frame_count]
-                for epoch in np.unique(positions // self._frame_count)
-            ]
-        )
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
-            self._permutation = np.random.default_rng([self._seed, int(epoch)]).permutation(self._frame_count)
-            self._epoch = epoch
-        return self._permutation

@@ -1,0 +1,1 @@
+"""Datasets of others as LeRobot datasets of one of our robots."""
