@@ -14,13 +14,14 @@ def assembler(robot) -> ObservationAssembler:
 
 def add_state(assembler, stamp_s: float) -> None:
     positions = np.full(len(assembler.robot.state_joints), stamp_s)
-    assembler.add_state(RobotState(stamp_s, positions), source=f"state at {stamp_s:g}")
+    # To whole nanoseconds, as a message has it.
+    assembler.add_state(RobotState(round(stamp_s * 1e9) / 1_000_000_000, positions), f"state at {stamp_s:g}")
 
 
 def add_image(assembler, role: str, stamp_s: float, value: int = 0) -> None:
     camera = assembler.robot.camera(role)
     image = np.full((camera.height, camera.width, 3), value, np.uint8)
-    assembler.add_capture(role, Capture(stamp_s, image, camera.frame))
+    assembler.add_capture(role, Capture(round(stamp_s * 1e9), camera.frame, lambda: image))
 
 
 def test_an_observation_has_every_camera_at_the_models_size_and_the_nearest_state(assembler, robot):
@@ -36,6 +37,29 @@ def test_an_observation_has_every_camera_at_the_models_size_and_the_nearest_stat
         image = matched.observation.images[camera.role]
         assert image.shape == (camera.model_height, camera.model_width, 3)
         assert (image == value).all()
+
+
+def test_the_state_is_the_newest_before_the_images_whichever_arrives_first(assembler):
+    add_state(assembler, 0.99)
+    add_image(assembler, "scene", 1.0)
+    add_image(assembler, "wrist", 1.0)
+    assert assembler.take() is None  # a state between 0.99 and 1.0 may still be on its way
+    add_state(assembler, 0.998)
+    add_state(assembler, 1.001)
+    matched = assembler.take()
+    assert matched.source == "state at 0.998"
+    assert matched.stamp_ns == 1_000_000_000
+
+
+def test_an_image_that_is_not_used_is_not_decoded(assembler):
+    def refuse():
+        raise AssertionError("decoded")
+
+    add_state(assembler, 1.1)
+    assembler.add_capture("scene", Capture(1_000_000_000, "frame", refuse))
+    add_image(assembler, "scene", 1.1, 7)
+    add_image(assembler, "wrist", 1.1)
+    assert (assembler.take().images["scene"] == 7).all()
 
 
 def test_nothing_is_made_until_every_camera_has_come(assembler):

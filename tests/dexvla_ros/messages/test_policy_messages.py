@@ -51,7 +51,9 @@ def observation_message(robot, joint_state):
     state = state_from_message(robot, joint_state)
     observation = build_observation(robot, 3.51, images, state)
     frames = [camera.frame for camera in robot.cameras]
-    return observation, observation_to_message(observation, joint_state, frames, [3.5, 3.51])
+    return observation, observation_to_message(
+        observation, 3_510_000_000, joint_state, frames, [3_500_000_000, 3_510_000_000]
+    )
 
 
 def test_an_observation_survives_the_round_trip(robot, observation_message):

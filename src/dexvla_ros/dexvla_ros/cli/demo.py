@@ -11,7 +11,7 @@ from dexvla_ros.cli.interrupts import end_by_keyboard_interrupt
 
 def demo(
     robot: options.Robot = "ur5e",
-    task: options.TaskName = "pick_place",
+    task: options.TaskName = None,
     policy: options.Policy = None,
     instruction: Annotated[
         str | None,
@@ -29,6 +29,12 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for videos and logs.")] = Path("outputs/demo"),
     video: Annotated[bool, typer.Option("--video/--no-video", help="Write an mp4 of every episode.")] = True,
     record_commands: options.RecordCommands = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Record every episode into this folder, as **dexvla record** does.", show_default=False
+        ),
+    ] = None,
     json_only: Annotated[
         bool, typer.Option("--json", help="Print nothing but JSON lines on stdout.")
     ] = False,
@@ -42,15 +48,17 @@ def demo(
     Exit code: 0 every episode succeeded, 1 some did not, 2 something in the command is wrong, 3 a node died.
     """
     end_by_keyboard_interrupt()
-    from dexvla_ros.bringup import GraphOptions, checked
+    from dexvla_ros.bringup import GraphOptions, RecorderOptions, checked, checked_recorder
     from dexvla_ros.cli.graph_command import make_output_folder
     from dexvla_ros.demo.run import DemoPlan, run_demo
 
     graph = checked(
         GraphOptions(
-            robot=robot, policy=policy or "", task=task, seed=seed, record_commands=str(record_commands or "")
+            robot=robot, policy=policy or "", task=task or "", seed=seed, record_commands=str(record_commands or "")
         )
     )
     make_output_folder(output)
     seeds = range(seed, seed + episodes)
-    return run_demo(DemoPlan(graph, seeds, instruction, timeout, output, video), json_only, verbose)
+    recorder = checked_recorder(RecorderOptions(robot, str(record))) if record else None
+    plan = DemoPlan(graph, seeds, instruction, timeout, output, video, recorder, operator=graph.policy)
+    return run_demo(plan, json_only, verbose)

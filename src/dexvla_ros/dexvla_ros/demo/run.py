@@ -12,11 +12,12 @@ from rich.console import Console
 
 from dexvla_model.errors import UserError
 from dexvla_model.robot import load_robot
-from dexvla_ros.bringup import GraphOptions, simulated_graph
+from dexvla_ros.bringup import GraphOptions, RecorderOptions, recorder_process, simulated_graph
 from dexvla_ros.cli.exit_codes import GRAPH_FAILED, SUCCESS, TASK_FAILED
 from dexvla_ros.cli.node_output import node_printer
 from dexvla_ros.command_recorder import load_recording
 from dexvla_ros.command_report import CommandReport, report_commands
+from dexvla_ros.demo.episode_recording import EpisodeRecording
 from dexvla_ros.demo.outcome import EpisodeOutcome, summarise
 from dexvla_ros.demo.task_session import TaskSession
 from dexvla_ros.demo.video import EpisodeVideo
@@ -36,6 +37,7 @@ class DemoPlan:
         instruction: None = what each world asks for.
         timeout_s: of an episode, in simulated time.
         output: folder for videos and logs.
+        record: record every episode; None = do not. operator, tags: what its metadata say.
     """
 
     graph: GraphOptions
@@ -44,6 +46,9 @@ class DemoPlan:
     timeout_s: float
     output: Path
     video: bool
+    record: RecorderOptions | None = None
+    operator: str = ""
+    tags: tuple[str, ...] = ()
 
 
 def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
@@ -101,17 +106,21 @@ def own_domain() -> Iterator[int]:
 def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: list[EpisodeOutcome]) -> None:
     robot = load_robot(plan.graph.robot)
     nodes = simulated_graph(plan.graph)
+    if plan.record is not None:
+        nodes = (*nodes, recorder_process(plan.record, use_sim_time=True))
     show = node_printer(console, verbose)
     with Supervisor(nodes, plan.output / "logs", True, show, quiet_start=not verbose) as supervisor:
         with console.status("Starting simulation and nodes ..."):
             supervisor.bring_up()
-            session = TaskSession(
-                supervisor.client,
-                robot,
-                plan.graph.policy,
-                lambda text, time_s: _print_sub_step(console, text, time_s),
-            )
+            recording = EpisodeRecording(supervisor.client, plan.record, plan.operator, plan.tags)
+
+            def on_sub_step(text: str, time_s: float) -> None:
+                _print_sub_step(console, text, time_s)
+                recording.mark(text)
+
+            session = TaskSession(supervisor.client, robot, plan.graph.policy, on_sub_step)
             session.wait_until_ready()
+            recording.wait_until_ready()
         for number, seed in enumerate(plan.seeds):
             asked = session.reset(seed)
             told = plan.instruction or asked
@@ -119,6 +128,7 @@ def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: lis
             video = None
             if plan.video:
                 video = EpisodeVideo(plan.output / f"seed_{seed:04d}.mp4", robot.cameras, told)
+            recording.start(told)
             try:
                 outcome = session.run(seed, told, plan.timeout_s, video)
             except GraphError as error:
@@ -132,7 +142,10 @@ def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: lis
                 if video is not None:
                     video.close()
             outcomes.append(outcome)
+            bag = recording.judge(outcome.success)
             _print_outcome(console, outcome)
+            if bag:
+                console.print(f"  [dim]recorded: {bag}[/dim]")
             print(json.dumps(outcome.to_json()), flush=True)
             if outcome.error is not None:
                 raise GraphError(f"The episode failed: {outcome.error}")

@@ -9,24 +9,29 @@ from dexvla_model.robot import RobotDescription
 from dexvla_msgs.msg import Observation as ObservationMessage
 from dexvla_ros.messages.images import image_from_message, image_to_message
 from dexvla_ros.messages.joint_states import state_from_message
-from dexvla_ros.messages.stamps import stamp_from_message, stamp_to_message
+from dexvla_ros.messages.stamps import stamp_from_message, stamp_from_nanoseconds
 
 
 def observation_to_message(
-    observation: Observation, joint_state: JointState, frames: Sequence[str], image_stamps_s: Sequence[float]
+    observation: Observation,
+    stamp_ns: int,
+    joint_state: JointState,
+    frames: Sequence[str],
+    image_stamps_ns: Sequence[int],
 ) -> ObservationMessage:
     """The message of an observation.
 
     Args:
+        stamp_ns: `observation.stamp_s` to the nanosecond.
         joint_state: the measurement behind `observation.state`, sent on as it came.
-        frames, image_stamps_s: optical frame and capture time of each of `observation.images`, in its order.
+        frames, image_stamps_ns: optical frame and capture time of each of `observation.images`, in its order.
     """
     message = ObservationMessage(camera_roles=list(observation.images), joint_state=joint_state)
-    message.header.stamp = stamp_to_message(observation.stamp_s)
-    message.images = [
-        image_to_message(image, stamp_s, frame)
-        for image, frame, stamp_s in zip(observation.images.values(), frames, image_stamps_s, strict=True)
-    ]
+    message.header.stamp = stamp_from_nanoseconds(stamp_ns)
+    for image, frame, image_ns in zip(observation.images.values(), frames, image_stamps_ns, strict=True):
+        view = image_to_message(image, 0.0, frame)
+        view.header.stamp = stamp_from_nanoseconds(image_ns)
+        message.images.append(view)
     return message
 
 

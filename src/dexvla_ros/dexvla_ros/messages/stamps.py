@@ -13,8 +13,19 @@ def stamp_to_message(stamp_s: float) -> Time:
 
 
 def stamp_from_message(stamp: Time) -> float:
-    """The stamp in s."""
-    return stamp.sec + stamp.nanosec / NANOSECONDS_PER_SECOND
+    """The stamp in s: the float nearest to it."""
+    return stamp_in_nanoseconds(stamp) / NANOSECONDS_PER_SECOND
+
+
+def stamp_from_nanoseconds(stamp_ns: int) -> Time:
+    """A time in whole ns, exactly: a float holds today's dates to a quarter of a microsecond only."""
+    seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS_PER_SECOND)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def stamp_in_nanoseconds(stamp: Time) -> int:
+    """The stamp in ns, exactly."""
+    return int(stamp.sec) * NANOSECONDS_PER_SECOND + int(stamp.nanosec)
 
 
 def duration_to_message(duration_s: float) -> Duration:

@@ -11,7 +11,7 @@ from dexvla_msgs.msg import Observation as ObservationMessage
 from dexvla_ros.messages.images import compressed_from_message, image_from_message
 from dexvla_ros.messages.joint_states import state_from_message
 from dexvla_ros.messages.observations import observation_to_message
-from dexvla_ros.messages.stamps import stamp_from_message
+from dexvla_ros.messages.stamps import stamp_in_nanoseconds
 from dexvla_ros.nodes.diagnostics import ERROR, OK
 from dexvla_ros.nodes.parameters import ParameterSpec
 from dexvla_ros.nodes.qos import SENSOR
@@ -77,32 +77,34 @@ class CameraNode(StackNode):
         self._take(camera, message, compressed_from_message)
 
     def _take(self, camera: Camera, message, decode) -> None:
-        try:
-            capture = Capture(
-                stamp_from_message(message.header.stamp), decode(message), message.header.frame_id
-            )
-            self._assembler.add_capture(camera.role, capture)
-            self._publish_what_is_due()
-        except InvalidObservation as error:
-            self._reject(error)
+        header = message.header
+        capture = Capture(stamp_in_nanoseconds(header.stamp), header.frame_id, partial(decode, message))
+        self._assembler.add_capture(camera.role, capture)
+        self._publish_what_is_due()
 
     def _on_joint_state(self, message: JointState) -> None:
         try:
             self._assembler.add_state(state_from_message(self.robot, message), message)
         except InvalidObservation as error:
             self._reject(error)
+        self._publish_what_is_due()
 
     def _publish_what_is_due(self) -> None:
-        matched = self._assembler.take()
+        try:
+            matched = self._assembler.take()
+        except InvalidObservation as error:
+            self._reject(error)
+            return
         if matched is None:
             return
         captures = [matched.captures[role] for role in matched.observation.images]
         self._publish(
             observation_to_message(
                 matched.observation,
+                matched.stamp_ns,
                 matched.source,
                 [capture.frame for capture in captures],
-                [capture.stamp_s for capture in captures],
+                [capture.stamp_ns for capture in captures],
             )
         )
         self._published += 1
