@@ -9,10 +9,10 @@ from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = {
     "robot": ("ur5e", "Name of a robot in config/robots, or path of a robot file (.yaml)."),
-    "task": ("pick_place", "Name of the simulated task."),
+    "task": ("", "Name of the simulated task; empty: the robot's own."),
     "policy": (
         "",
-        "scripted, or name or folder of a checkpoint; empty: the one that ships for robot and task.",
+        "scripted, or name or folder of a checkpoint; empty: the one that ships for robot and task, else scripted.",
     ),
     "seed": ("0", "Decides everything that varies in the simulated world."),
     "viewer": ("false", "Show the simulated world in a window."),

@@ -7,6 +7,7 @@ from typing import Protocol
 from dexvla_model.observation import RobotState
 from dexvla_model.policy import ActionChunk, SubStep
 from dexvla_model.streaming import ActionStreamer, JointTrajectory, StreamState
+from dexvla_ros.command_watch import CommandWatch
 from dexvla_ros.policy_protocol import Answer
 from dexvla_ros.reasoning_loop import PolicyRequests
 
@@ -55,6 +56,7 @@ class ActingLoop:
     episode: int | None = None
     waited_s: float = 0.0
     chunk_age_s: float = 0.0
+    paused: str = ""
     _substep: SubStep | None = None
     _state: RobotState | None = None
     _must_start: bool = False
@@ -77,6 +79,8 @@ class ActingLoop:
 
     def on_sub_step(self, substep: SubStep, episode: int, policy_name: str) -> None:
         """Act on a sub-step from now on; the first one of an episode takes the controllers over."""
+        if self.paused:
+            return
         if policy_name != self.policy_name:
             self.hold(f"the sub-step comes from the policy {policy_name}, this node runs {self.policy_name}")
             return
@@ -106,6 +110,23 @@ class ActingLoop:
         self.streamer.hold(now_s, reason)
         self._send(now_s)
 
+    def pause(self, reason: str) -> None:
+        """Brake, and leave the controllers to somebody else until `resume`; sub-steps are not acted on."""
+        self.paused = reason
+        self.hold(reason)
+
+    def resume(self, watch: CommandWatch) -> None:
+        """Act on sub-steps again, from where others have sent the controllers meanwhile."""
+        self.paused = ""
+        now_s = self.clock()
+        otherwise = self.streamer.command(now_s)
+        if otherwise is None and self._state is not None:
+            robot = self.streamer.robot
+            columns = [robot.state_joints.index(joint) for joint in robot.action_joints]
+            otherwise = self._state.positions[columns]
+        if otherwise is not None:
+            self.streamer.assume(now_s, watch.commanded(otherwise))
+
     def fail(self, reason: str) -> None:
         """Hold for the rest of the episode."""
         self._errors = _ERRORS_MAX
@@ -123,8 +144,6 @@ class ActingLoop:
                 return
             if self._must_start and self.listener.is_connected():
                 self._start(now_s)
-                # Take the controllers over before the first chunk: its prefix is the motion from there.
-                self._send(now_s)
             if not self._must_start:
                 self._ask(now_s)
         self._send(now_s)
@@ -150,11 +169,13 @@ class ActingLoop:
         prefix = self.streamer.prefix(now_s, state)
         substep, episode = self._substep, self.episode
         rows = 0 if prefix is None else len(prefix)
+        scheduled = self.streamer.scheduled(state, rows)
         self.policy.request(
             "act",
             substep,
             state,
             prefix,
+            scheduled,
             on_answer=lambda answer: self._on_answer(answer, substep, episode, rows),
         )
 

@@ -29,9 +29,8 @@ def annotate(
 ) -> None:
     """Write the sub-steps of episodes from a table, or out to one.
 
-    The episodes that the table names get its sub-steps instead of those that they had; other episodes stay.
-    A table
-    with gaps, overlaps or times outside of an episode changes nothing, and its line is named.
+    The episodes that the table names get its sub-steps instead of those that they had; other episodes stay. A
+    table with gaps, overlaps or times outside of an episode changes nothing, and its line is named.
     """
     from dexvla_model.data.lerobot.annotation import (
         check_annotations,

@@ -8,7 +8,10 @@ import typer
 Robot = Annotated[
     str, typer.Option(help="Name of a robot in config/robots, or path of a robot file (.yaml).")
 ]
-TaskName = Annotated[str, typer.Option("--task", help="Name of the simulated task.")]
+TaskName = Annotated[
+    str | None,
+    typer.Option("--task", help="Name of the simulated task. Default: the robot's own.", show_default=False),
+]
 Policy = Annotated[
     str | None,
     typer.Option(

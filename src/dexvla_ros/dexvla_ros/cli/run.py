@@ -12,7 +12,7 @@ from dexvla_ros.cli.interrupts import end_by_keyboard_interrupt
 def run(
     robot: options.Robot = "ur5e",
     policy: options.Policy = None,
-    task: options.TaskName = "pick_place",
+    task: options.TaskName = None,
     with_simulation: Annotated[
         bool, typer.Option("--sim", help="Start the simulation, too, and follow its clock.")
     ] = False,
@@ -34,7 +34,9 @@ def run(
     from dexvla_ros.bringup import GraphOptions, checked, policy_processes, simulated_graph
     from dexvla_ros.cli.graph_command import run_until_interrupted
 
-    graph_options = checked(GraphOptions(robot=robot, policy=policy or "", task=task, seed=seed))
+    graph_options = checked(
+        GraphOptions(robot=robot, policy=policy or "", task=task or "", seed=seed), with_simulation or use_sim_time
+    )
     nodes = (
         simulated_graph(graph_options) if with_simulation else policy_processes(graph_options, use_sim_time)
     )

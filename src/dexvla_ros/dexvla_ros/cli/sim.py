@@ -11,7 +11,7 @@ from dexvla_ros.cli.interrupts import end_by_keyboard_interrupt
 
 def sim(
     robot: options.Robot = "ur5e",
-    task: options.TaskName = "pick_place",
+    task: options.TaskName = None,
     seed: options.Seed = 0,
     viewer: Annotated[bool, typer.Option("--viewer", help="Show the world in a window.")] = False,
     record_commands: options.RecordCommands = None,
@@ -31,10 +31,11 @@ def sim(
         GraphOptions(
             robot=robot,
             policy="scripted",
-            task=task,
+            task=task or "",
             seed=seed,
             record_commands=str(record_commands or ""),
             viewer=viewer,
-        )
+        ),
+        policy_drives=False,
     )
     return run_until_interrupted((sim_process(graph_options),), output, True, verbose)

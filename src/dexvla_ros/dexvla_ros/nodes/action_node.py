@@ -2,8 +2,11 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from dexvla_model.observation import InvalidObservation
@@ -12,13 +15,16 @@ from dexvla_model.streaming import ActionStreamer, JointTrajectory, StreamState
 from dexvla_msgs.msg import ActionChunk as ActionChunkMessage
 from dexvla_msgs.msg import SubStep as SubStepMessage
 from dexvla_ros.acting_loop import ActingLoop
+from dexvla_ros.command_watch import CommandWatch
 from dexvla_ros.messages.action_chunks import action_chunk_to_message
 from dexvla_ros.messages.joint_states import state_from_message
 from dexvla_ros.messages.sub_steps import sub_step_from_message
-from dexvla_ros.messages.trajectories import trajectory_to_message
+from dexvla_ros.messages.trajectories import trajectory_from_message
+from dexvla_ros.nodes.controller_outlets import ControllerOutlets
 from dexvla_ros.nodes.diagnostics import ERROR, OK, WARN
 from dexvla_ros.nodes.parameters import ParameterSpec
 from dexvla_ros.nodes.policy_parameters import POLICY_PARAMETERS, start_policy
+from dexvla_ros.nodes.policy_pause import PAUSE_SERVICE
 from dexvla_ros.nodes.qos import COMMAND, SENSOR
 from dexvla_ros.nodes.stack_node import StackNode, run_node
 from dexvla_ros.nodes.streaming_parameters import stream_settings, streaming_parameters
@@ -62,10 +68,13 @@ class ActionNode(StackNode):
             substep_age_max_s=settings.substep_age_max_s,
             seed=settings.seed,
         )
-        self._outlets = {
-            controller.name: self.publish_on(JointTrajectoryMessage, controller.topic, COMMAND)
-            for controller in self.robot.controllers
-        }
+        self._outlets = ControllerOutlets(self)
+        # The newest command to each controller: another node's, after this one was paused.
+        self._commands: dict[str, bytes] = {}
+        for controller in self.robot.controllers:
+            keep = partial(self._commands.__setitem__, controller.name)
+            self.listen(JointTrajectoryMessage, controller.topic, keep, COMMAND, raw=True)
+        self.serve(SetBool, PAUSE_SERVICE, self._on_pause)
         self._publish_chunk = self.publish_on(ActionChunkMessage, "action_chunk", COMMAND)
         self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
         self.listen(SubStepMessage, "substep", self._on_sub_step, COMMAND)
@@ -102,7 +111,9 @@ class ActionNode(StackNode):
         if problem:
             return ERROR, problem, values
         if not self.is_connected():
-            return ERROR, f"no controller listens on {', '.join(self._unheard())}", values
+            return ERROR, f"no controller listens on {', '.join(self._outlets.unheard())}", values
+        if self._loop.paused:
+            return WARN, f"{self._loop.paused}; {PAUSE_SERVICE} with false lets it go on", values
         if self._loop.acting and status.state in (StreamState.HOLDING, StreamState.STOPPED):
             return WARN, f"holding: {status.reason}", values
         return OK, status.reason, values
@@ -111,12 +122,11 @@ class ActionNode(StackNode):
 
     def is_connected(self) -> bool:
         """Whether somebody listens on every controller's topic."""
-        return not self._unheard()
+        return not self._outlets.unheard()
 
     def send(self, trajectories: Mapping[str, JointTrajectory]) -> None:
         """Publish a trajectory for each controller."""
-        for name, trajectory in trajectories.items():
-            self._outlets[name](trajectory_to_message(trajectory))
+        self._outlets.send(trajectories)
 
     def on_chunk(self, chunk: ActionChunk, substep: SubStep, inference_s: float, prefix_rows: int) -> None:
         """Publish the chunk, to record and to plot."""
@@ -145,18 +155,25 @@ class ActionNode(StackNode):
         self._loop.hold("the task is done" if finished else "the task was stopped")
         self.publish_diagnostics()
 
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if request.data and not self._loop.paused:
+            self._loop.pause("paused: another node has the controllers")
+        elif not request.data and self._loop.paused:
+            watch = CommandWatch(self.robot)
+            for controller, raw in self._commands.items():
+                message = deserialize_message(raw, JointTrajectoryMessage)
+                watch.heard(controller, trajectory_from_message(message), self.now_s())
+            self._loop.resume(watch)
+        response.success = True
+        response.message = self._loop.paused or "the policy may act"
+        self.publish_diagnostics()
+        return response
+
     def _on_worker_death(self, reason: str) -> None:
         self._problem = f"{reason}; restart the node"
         self.report_once(self._problem)
         self._loop.fail(reason)
         self.publish_diagnostics()
-
-    def _unheard(self) -> list[str]:
-        return [
-            controller.topic
-            for controller in self.robot.controllers
-            if self._outlets[controller.name].subscribers() == 0
-        ]
 
 
 def main() -> None:

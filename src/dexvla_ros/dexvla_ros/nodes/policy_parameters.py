@@ -18,6 +18,19 @@ POLICY_PARAMETERS = (
         2**31 - 1,
     ),
     ParameterSpec("threads", 1, "CPU threads of the inference.", 1, 256),
+    ParameterSpec("device", "cpu", "Where to compute, as torch names it, such as cpu or cuda:0."),
+    ParameterSpec(
+        "dtype",
+        "float32",
+        "Type of the computation; bfloat16 is faster where the hardware has it.",
+        allowed=("float32", "bfloat16"),
+    ),
+    ParameterSpec(
+        "compile",
+        False,
+        "Compile the expert with torch.compile: the first chunk takes about a minute, so raise "
+        "inference_timeout_s.",
+    ),
     ParameterSpec(
         "load_timeout_s", 120.0, "Longest time that loading the policy may take, s (real time).", 1.0, 3600.0
     ),
@@ -40,7 +53,9 @@ def start_policy(
         UserError: the policy does not exist or does not fit the robot.
         PolicyProcessError: the worker failed otherwise.
     """
-    setup = WorkerSetup(settings.policy, settings.robot, settings.threads)
+    setup = WorkerSetup(
+        settings.policy, settings.robot, settings.threads, settings.device, settings.dtype, settings.compile
+    )
     worker = PolicyProcess(setup, settings.inference_timeout_s, on_death, node.deliver)
     worker.start(settings.load_timeout_s, cancelled=lambda: not node.context.ok())
     return worker

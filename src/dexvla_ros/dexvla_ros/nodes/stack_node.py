@@ -8,6 +8,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.client import Client
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.context import Context
@@ -110,11 +111,13 @@ class StackNode(LifecycleNode):
         """A clock that never jumps, in s: for pacing, for processes that hang, never for control."""
         return self.steady_clock.now().nanoseconds / NANOSECONDS_PER_SECOND
 
-    def listen(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> None:
-        """Subscribe until clean-up; callbacks come only while the node is active."""
+    def listen(
+        self, kind: type, topic: str, callback: Callable, qos: QoSProfile, raw: bool = False
+    ) -> None:
+        """Subscribe until clean-up; callbacks come only while the node is active. `raw`: with bytes."""
         guarded = self._guard(callback)
         subscription = self.create_subscription(
-            kind, topic, lambda message: guarded(message) if self.active else None, qos
+            kind, topic, lambda message: guarded(message) if self.active else None, qos, raw=raw
         )
         self._entities.append((self.destroy_subscription, subscription))
 
@@ -139,6 +142,12 @@ class StackNode(LifecycleNode):
             kind, name, lambda request, response: guarded(request, response) or kind.Response()
         )
         self._entities.append((self.destroy_service, service))
+
+    def ask(self, kind: type, name: str) -> Client:
+        """A client of a service until clean-up; use `call_async`."""
+        client = self.create_client(kind, name)
+        self._entities.append((self.destroy_client, client))
+        return client
 
     def deliver(self, callback: Callable[[], None]) -> None:
         """Run `callback` where this node's callbacks run; may be called from any thread."""

@@ -10,14 +10,15 @@ from dexvla_ros.nodes.parameters import ParameterSpec
 _PREFIX = "streaming."
 
 
-def streaming_parameters() -> tuple[ParameterSpec, ...]:
+def streaming_parameters(defaults: StreamSettings = StreamSettings()) -> tuple[ParameterSpec, ...]:
     """One parameter `streaming.NAME` for each setting."""
     descriptions = _descriptions()
     specs = []
     for field in fields(StreamSettings):
         lower, upper, unit = RANGES.get(field.name, (None, None, ""))
         description = descriptions[field.name] + (f" Unit: {unit}." if unit else "")
-        specs.append(ParameterSpec(_PREFIX + field.name, field.default, description, lower, upper))
+        default = getattr(defaults, field.name)
+        specs.append(ParameterSpec(_PREFIX + field.name, default, description, lower, upper))
     return tuple(specs)
 
 

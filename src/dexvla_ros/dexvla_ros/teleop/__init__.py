@@ -1,0 +1,1 @@
+"""Teleoperation: what a human does with keys, a gamepad or a leader arm, as action chunks. No ROS."""
