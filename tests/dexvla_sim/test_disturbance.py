@@ -30,8 +30,8 @@ def test_a_push_moves_arm_and_fingers_while_it_lasts():
 
 def test_disturbed_commands_stay_within_the_position_limits():
     huge = DisturbanceSettings(probability=1.0, arm_rad=50.0, start_rad=50.0, grip_probability=1.0)
-    lower = np.array([UR5E.limits[joint].lower_rad for joint in UR5E.action_joints])
-    upper = np.array([UR5E.limits[joint].upper_rad for joint in UR5E.action_joints])
+    lower = np.array([UR5E.limits[joint].lower for joint in UR5E.action_joints])
+    upper = np.array([UR5E.limits[joint].upper for joint in UR5E.action_joints])
     for seed in range(20):
         disturbance = Disturbance(UR5E, seed, huge)
         for positions in (disturbance(still_chunk(0.5)).positions, disturbance.start_positions[None]):

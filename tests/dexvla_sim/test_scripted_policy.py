@@ -138,9 +138,9 @@ def test_acting_needs_the_condition_and_the_joints_alone(robot, simulation, poli
 
 def test_a_chunk_starts_where_the_robot_is_and_stays_within_the_limits(simulation, policy, observe):
     robot = simulation.robot
-    lower = np.array([robot.limits[joint].lower_rad for joint in robot.action_joints])
-    upper = np.array([robot.limits[joint].upper_rad for joint in robot.action_joints])
-    velocity = np.array([robot.limits[joint].velocity_rad_s for joint in robot.action_joints])
+    lower = np.array([robot.limits[joint].lower for joint in robot.action_joints])
+    upper = np.array([robot.limits[joint].upper for joint in robot.action_joints])
+    velocity = np.array([robot.limits[joint].velocity for joint in robot.action_joints])
     for seed in range(10):
         simulation.reset(seed)
         observation = observe(simulation)

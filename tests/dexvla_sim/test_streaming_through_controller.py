@@ -191,11 +191,11 @@ def assert_within_limits(robot, recording):
     velocities, accelerations, jerks = recording.derivatives()
     for column, joint in enumerate(robot.action_joints):
         limit = robot.limits[joint]
-        assert recording.commands[:, column].min() >= limit.lower_rad - 1e-9
-        assert recording.commands[:, column].max() <= limit.upper_rad + 1e-9
-        assert np.abs(velocities[:, column]).max() <= limit.velocity_rad_s
-        assert np.abs(accelerations[:, column]).max() <= limit.acceleration_rad_s2
-        assert np.abs(jerks[:, column]).max() <= limit.jerk_rad_s3
+        assert recording.commands[:, column].min() >= limit.lower - 1e-9
+        assert recording.commands[:, column].max() <= limit.upper + 1e-9
+        assert np.abs(velocities[:, column]).max() <= limit.velocity
+        assert np.abs(accelerations[:, column]).max() <= limit.acceleration
+        assert np.abs(jerks[:, column]).max() <= limit.jerk
 
 
 def assert_no_seam(robot, recording):
@@ -207,7 +207,7 @@ def assert_no_seam(robot, recording):
     assert near.any()
     for column, joint in enumerate(robot.action_joints):
         # A seam may meet the very sample with the largest acceleration: its neighbours differ by the jerk.
-        neighbour = robot.limits[joint].jerk_rad_s3 * PERIOD_S * 5 * PERIOD_S + 1e-5
+        neighbour = robot.limits[joint].jerk * PERIOD_S * 5 * PERIOD_S + 1e-5
         assert steps[near, column].max() <= steps[~near, column].max() + neighbour
 
 
@@ -264,7 +264,7 @@ def test_a_system_clocks_coarse_floats_are_fine_enough(robot):
     assert np.abs(recording.commands - wanted(robot, recording.times_s))[after].max() < 2e-3
     _, accelerations, _ = recording.derivatives()
     for column, joint in enumerate(robot.action_joints):
-        assert np.abs(accelerations[:, column]).max() < 1.1 * robot.limits[joint].acceleration_rad_s2
+        assert np.abs(accelerations[:, column]).max() < 1.1 * robot.limits[joint].acceleration
 
 
 @pytest.mark.parametrize("source", [smooth, jumping])
@@ -290,7 +290,7 @@ def test_hold_stops_as_fast_as_the_limits_allow_and_stays(robot):
     assert velocities[1500].max() > 0.3
     # From full speed: v / a + a / j; and the lead, the way of the message and two knots.
     latest = max(
-        limit.velocity_rad_s / limit.acceleration_rad_s2 + limit.acceleration_rad_s2 / limit.jerk_rad_s3
+        limit.velocity / limit.acceleration + limit.acceleration / limit.jerk
         for limit in robot.limits.values()
     )
     stopped = 3.0 + 0.1 + 1 / 32 + latest + 2 / 32

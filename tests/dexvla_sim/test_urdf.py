@@ -79,10 +79,10 @@ def test_tool0_follows_the_dh_table_at_random_configurations(urdf):
 
 
 def test_limits_are_the_published_ones(robot):
-    assert [robot.limits[joint].velocity_rad_s for joint in ARM] == pytest.approx([math.pi] * 6)
-    assert robot.limits["elbow_joint"].upper_rad == pytest.approx(math.pi)
-    assert robot.limits["shoulder_pan_joint"].lower_rad == pytest.approx(-2 * math.pi)
-    assert (robot.limits[KNUCKLE].lower_rad, robot.limits[KNUCKLE].upper_rad) == (0.0, 0.8)
+    assert [robot.limits[joint].velocity for joint in ARM] == pytest.approx([math.pi] * 6)
+    assert robot.limits["elbow_joint"].upper == pytest.approx(math.pi)
+    assert robot.limits["shoulder_pan_joint"].lower == pytest.approx(-2 * math.pi)
+    assert (robot.limits[KNUCKLE].lower, robot.limits[KNUCKLE].upper) == (0.0, 0.8)
 
 
 def test_the_arm_weighs_what_the_vendor_says(robot):

@@ -16,7 +16,7 @@ def lifecycle_actions(process: NodeProcess) -> list[Action]:
     """Start a node, configure it when it runs, activate it when it is configured."""
     node = LifecycleNode(
         package=PACKAGE,
-        executable=process.name,
+        executable=process.executable,
         name=process.name,
         namespace="",
         parameters=[str(parameter_file()), dict(process.parameters)],

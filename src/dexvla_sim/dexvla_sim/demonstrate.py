@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from dexvla_model.data.demonstrations import Episode, create_dataset, has_episode, write_episode
+from dexvla_model.episode_pool import run_episodes
 from dexvla_model.observation import Observation
 from dexvla_model.policy import ActionChunk
 from dexvla_model.robot import load_robot
 from dexvla_sim.disturbance import Disturbance, DisturbanceSettings
-from dexvla_sim.episode_pool import run_episodes
 from dexvla_sim.policies import SCRIPTED, load_any_policy
 from dexvla_sim.rollout import InferenceLatency, Rollout
 from dexvla_sim.scripted_policy import ScriptedPolicy

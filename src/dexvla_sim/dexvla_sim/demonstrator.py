@@ -16,7 +16,7 @@ import numpy as np
 from dexvla_model.observation import RobotState, select_joints
 from dexvla_model.policy import DONE_TEXT, ActionChunk
 from dexvla_model.robot import RobotDescription
-from dexvla_sim.kinematics import ToolKinematics, rotation_matrix, rotation_vector
+from dexvla_sim.kinematics import GripperStroke, ToolKinematics, rotation_matrix, rotation_vector
 
 HORIZON = 16
 # Steps of the prediction for each row.
@@ -41,6 +41,8 @@ NEAR_M = 0.016
 GRASP_TOLERANCE_M = (0.016, 0.016, 0.008)
 # A tilt of the tool counts as a distance.
 TILT_AS_DISTANCE_M_RAD = 0.1
+# So does a gripper that is not open.
+CLOSED_AS_DISTANCE_M = 0.4
 
 SPEED_M_S = 0.28
 VERTICAL_SPEED_M_S = 0.20
@@ -49,13 +51,18 @@ ACCELERATION_M_S2 = 1.5
 # Closest approach: speed over distance.
 APPROACH_PER_S = 7.0
 TURN_SPEED_RAD_S = 0.8
-GRIPPER_SPEED_RAD_S = 0.45
+GRIPPER_SPEED_PER_S = 0.5625
 
-# Knuckle angles: how far it closes beyond contact, and below what it counts as open.
-SQUEEZE_RAD = 0.10
-OPEN_RAD = 0.15
-RELEASED_RAD = 0.20
-SLACK_RAD = 0.05
+# Shares of the gripper's stroke, from 0 (open) to 1 (closed): how far it closes beyond contact, and below what it
+# counts as open.
+SQUEEZE = 0.125
+OPEN = 0.1875
+RELEASED = 0.25
+SLACK = 0.0625
+# The funnel and the tolerances suit a gripper that opens so wide; a narrower one has to be more exact.
+USUAL_OPENING_M = 0.085
+# The widest that a turned object stands between the fingers, per half size.
+TURNED_WIDTH_PER_HALF_SIZE = 2.56
 
 REACH_M = (0.25, 0.75)
 
@@ -119,38 +126,41 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Tool:
-    """The grasp frame's position (3,) in m, its tilt from `TOOL_ROTATION` and the knuckle angle in rad."""
+    """The grasp frame's position (3,) in m, its tilt from `TOOL_ROTATION` and how far the gripper is closed (0 to 1)."""
 
     position: np.ndarray
     tilt_rad: float
-    gripper_rad: float
+    closed: float
 
 
 class Demonstrator:
     """Decides the sub-step and computes the chunk for any state of the world.
 
     Args:
-        robot: the robot file; its gripper has one joint that closes upwards from 0.
+        robot: the robot file of an arm with a gripper of one joint.
 
     Raises:
-        UserError: the URDF has no `grasp_frame`, or not two `*_pad` collision shapes.
+        UserError: the URDF has no `grasp_frame`, or not two `*_pad` collision shapes, or the gripper more joints.
     """
 
     def __init__(self, robot: RobotDescription) -> None:
         self._robot = robot
         self._kinematics = ToolKinematics(robot)
-        gripper = robot.action_joints[int(self._kinematics.gripper[0])]
-        self._angles = np.linspace(robot.limits[gripper].lower_rad, robot.limits[gripper].upper_rad, 41)
-        self._openings = np.array(
-            [self._kinematics.gripper_opening(np.array([angle])) for angle in self._angles]
-        )
+        self._stroke = GripperStroke(self._kinematics)
+
+    def scene(self, ground_truth: Mapping[str, Any]) -> Scene:
+        return Scene.from_ground_truth(ground_truth)
+
+    def scene_of(self, vector: np.ndarray) -> Scene:
+        """The scene whose `to_vector` this is."""
+        return Scene.from_vector(vector)
 
     def phase(self, scene: Scene, state: RobotState) -> Phase:
         """The sub-step that is due."""
         command = self._command(state)
         position, rotation = self._kinematics.forward(command[self._kinematics.arm])
         tilt = math.hypot(*rotation_vector(TOOL_ROTATION @ rotation.T))
-        tool = _Tool(position, tilt, float(command[self._kinematics.gripper[0]]))
+        tool = _Tool(position, tilt, self._stroke.closed(command[self._kinematics.gripper[0]]))
         return self._decide(scene, tool)
 
     def text(self, phase: Phase, scene: Scene, name: str) -> str:
@@ -161,7 +171,7 @@ class Demonstrator:
         """What to do from here: `HORIZON` rows, through as many sub-steps as fit in.
 
         Args:
-            prefix: (P, A) rad, rows that are committed already; the chunk begins with them.
+            prefix: (P, A) rows that are committed already; the chunk begins with them.
         """
         arm, gripper = self._kinematics.arm, int(self._kinematics.gripper[0])
         step_s = 1.0 / self._robot.rates.action_hz
@@ -174,24 +184,24 @@ class Demonstrator:
         velocity = None
         if len(start) > 1:
             velocity = (position - self._kinematics.forward(start[-2, arm])[0]) / step_s
-        measured = float(self._command(state)[gripper])
-        commanded = float(start[-1, gripper])
-        touch = self._contact_rad(scene)
-        if self._presses(scene, measured, float(start[0, gripper])):
+        measured = self._stroke.closed(self._command(state)[gripper])
+        commanded = self._stroke.closed(start[-1, gripper])
+        touch = self._stroke.contact(2.0 * scene.half_size)
+        if self._presses(scene, measured, self._stroke.closed(start[0, gripper])):
             scene = replace(scene, held=True)  # the scene is some 100 ms older than the joint state
         if scene.held:
             touch = min(touch, measured)
-        angle = commanded if measured > touch + SLACK_RAD else min(commanded, touch)
+        closed = commanded if measured > touch + SLACK else min(commanded, touch)
         if scene.held and len(start) == 1 and self.phase(scene, state) is not Phase.RELEASE:
             # The fingers stand at the object; the command that presses them there stands beyond it.
-            commanded = self._closed_rad(scene)
-            rows[0, gripper] = commanded
+            commanded = self._pressing(scene)
+            rows[0, gripper] = self._stroke.position(commanded)
         dt = step_s / _SUBSTEPS
         for row in range(len(start), HORIZON):
             for _ in range(_SUBSTEPS):
                 turn = rotation_vector(TOOL_ROTATION @ rotation.T)
                 tilt = math.hypot(*turn)
-                tool = _Tool(position, tilt, angle)
+                tool = _Tool(position, tilt, closed)
                 phase = self._decide(scene, tool)
                 wanted = self._velocity(phase, scene, tool)
                 if velocity is None:
@@ -201,35 +211,37 @@ class Demonstrator:
                 if tilt > 1e-6:
                     rotation = rotation_matrix(turn * min(1.0, TURN_SPEED_RAD_S * dt / tilt)) @ rotation
                 goal = self._gripper_goal(phase, scene)
-                commanded += max(-GRIPPER_SPEED_RAD_S * dt, min(goal - commanded, GRIPPER_SPEED_RAD_S * dt))
+                commanded += max(-GRIPPER_SPEED_PER_S * dt, min(goal - commanded, GRIPPER_SPEED_PER_S * dt))
                 scene = self._predict(phase, scene, position, commanded, touch)
-                angle = min(commanded, touch) if scene.held or phase is Phase.GRASP else commanded
+                closed = min(commanded, touch) if scene.held or phase is Phase.GRASP else commanded
             rows[row, arm] = self._kinematics.inverse(position, rotation, rows[row - 1, arm])
-            rows[row, gripper] = commanded
+            rows[row, gripper] = self._stroke.position(commanded)
         return ActionChunk(state.stamp_s, step_s, self._robot.action_joints, rows)
 
     def _command(self, state: RobotState) -> np.ndarray:
         """(A,) the measured positions in the order of the action vector."""
         return select_joints(self._robot.state_joints, state.positions, self._robot.action_joints)
 
-    def _presses(self, scene: Scene, measured_rad: float, commanded_rad: float) -> bool:
+    def _presses(self, scene: Scene, measured: float, commanded: float) -> bool:
         """The fingers stand where they would touch the object, although they are told to close further."""
-        stopped = abs(measured_rad - self._contact_rad(scene)) < SLACK_RAD
-        return stopped and commanded_rad > measured_rad + 0.5 * SLACK_RAD and not scene.placed
+        stopped = abs(measured - self._stroke.contact(2.0 * scene.half_size)) < SLACK
+        return stopped and commanded > measured + 0.5 * SLACK and not scene.placed
 
-    def _contact_rad(self, scene: Scene) -> float:
-        """Knuckle angle at which the fingers meet the object."""
-        return float(np.interp(-2.0 * scene.half_size, -self._openings, self._angles))
+    def _pressing(self, scene: Scene) -> float:
+        """How far the gripper is told to close on the object."""
+        return min(self._stroke.contact(2.0 * scene.half_size) + SQUEEZE, 1.0)
 
-    def _closed_rad(self, scene: Scene) -> float:
-        return min(self._contact_rad(scene) + SQUEEZE_RAD, float(self._angles[-1]))
+    def _room(self, scene: Scene) -> float:
+        """How exactly the gripper has to stand over the object, as a share of the usual tolerances."""
+        widest = TURNED_WIDTH_PER_HALF_SIZE * scene.half_size
+        return min(max((self._stroke.opening_m - widest) / (USUAL_OPENING_M - widest), 0.2), 1.0)
 
     def _decide(self, scene: Scene, tool: _Tool) -> Phase:
         to_tray = _lateral(tool.position, scene.tray)
         height = float(tool.position[2])
         if scene.placed:
             near = to_tray < 0.12 and height < CLEAR_HEIGHT_M
-            if near and tool.gripper_rad > RELEASED_RAD:
+            if near and tool.closed > RELEASED:
                 return Phase.RELEASE
             return Phase.AWAY if near or not scene.success else Phase.DONE
         if scene.held:
@@ -238,21 +250,23 @@ class Demonstrator:
             ready = height > min(LIFTED_HEIGHT_M, _funnel(to_tray - OVER_TRAY_M, RELEASE_HEIGHT_M) - 0.02)
             return Phase.CARRY if ready else Phase.LIFT
         if _lateral(scene.target, scene.tray) < 0.05 and to_tray < 0.05:
-            if height < RELEASE_HEIGHT_M + 0.05 and tool.gripper_rad > OPEN_RAD:
+            if height < RELEASE_HEIGHT_M + 0.05 and tool.closed > OPEN:
                 return Phase.RELEASE  # it is just falling out of the fingers
         offset = np.abs(tool.position - scene.target - [0.0, 0.0, GRASP_ABOVE_CENTRE_M])
         # Once it closes it goes on closing, although the fingers push the object a little.
-        slack = 1.6 if tool.gripper_rad > 0.5 * OPEN_RAD else 1.0
-        between = bool((offset < slack * np.array(GRASP_TOLERANCE_M)).all())
-        if between and tool.tilt_rad < 0.1 and tool.gripper_rad < self._contact_rad(scene) + SLACK_RAD:
+        slack = 1.6 if tool.closed > 0.5 * OPEN else 1.0
+        tolerance = np.array(GRASP_TOLERANCE_M) * [self._room(scene), self._room(scene), 1.0]
+        between = bool((offset < slack * tolerance).all())
+        if between and tool.tilt_rad < 0.1 and tool.closed < self._stroke.contact(2.0 * scene.half_size) + SLACK:
             return Phase.GRASP
-        return Phase.LOWER if self._approach_distance(scene, tool) < NEAR_M else Phase.ABOVE
+        near = self._room(scene) * NEAR_M
+        return Phase.LOWER if self._approach_distance(scene, tool) < near else Phase.ABOVE
 
     def _approach_distance(self, scene: Scene, tool: _Tool) -> float:
         """How far the tool is from being able to go straight down on the object, in m."""
         lateral = _lateral(tool.position, _within_reach(scene.target))
-        closed = max(0.0, tool.gripper_rad - OPEN_RAD)
-        return lateral + TILT_AS_DISTANCE_M_RAD * tool.tilt_rad + 0.5 * closed
+        closed = max(0.0, tool.closed - OPEN)
+        return lateral + TILT_AS_DISTANCE_M_RAD * tool.tilt_rad + CLOSED_AS_DISTANCE_M * closed
 
     def _velocity(self, phase: Phase, scene: Scene, tool: _Tool) -> np.ndarray:
         """(3,) m/s: where the tool goes in this sub-step."""
@@ -260,7 +274,7 @@ class Demonstrator:
         height = float(tool.position[2])
         if phase in (Phase.ABOVE, Phase.LOWER):
             place = _within_reach(scene.target)[:2]
-            distance = self._approach_distance(scene, tool) - OVER_OBJECT_M
+            distance = self._approach_distance(scene, tool) - self._room(scene) * OVER_OBJECT_M
             height = _funnel(distance, scene.target[2] + GRASP_ABOVE_CENTRE_M)
         elif phase is Phase.GRASP:
             height = scene.target[2] + GRASP_ABOVE_CENTRE_M
@@ -282,16 +296,16 @@ class Demonstrator:
         return np.concatenate([lateral, vertical])
 
     def _gripper_goal(self, phase: Phase, scene: Scene) -> float:
-        """Knuckle angle to go to, in rad."""
-        return self._closed_rad(scene) if phase in (Phase.GRASP, Phase.LIFT, Phase.CARRY) else 0.0
+        """How far the gripper is to close."""
+        return self._pressing(scene) if phase in (Phase.GRASP, Phase.LIFT, Phase.CARRY) else 0.0
 
     def _predict(
         self, phase: Phase, scene: Scene, position: np.ndarray, commanded: float, touch: float
     ) -> Scene:
         """The scene a moment later, as far as the robot changes it."""
-        if phase is Phase.GRASP and commanded > touch + 0.5 * SLACK_RAD:
+        if phase is Phase.GRASP and commanded > touch + 0.5 * SLACK:
             scene = replace(scene, held=True)
-        if phase is Phase.RELEASE and scene.held and commanded < touch - SLACK_RAD:
+        if phase is Phase.RELEASE and scene.held and commanded < touch - SLACK:
             return replace(scene, held=False, placed=True, target=scene.tray + [0.0, 0.0, scene.half_size])
         if scene.held:
             return replace(scene, target=position - [0.0, 0.0, GRASP_ABOVE_CENTRE_M])

@@ -50,8 +50,8 @@ class Disturbance:
 
     def __init__(self, robot: RobotDescription, seed: int, settings: DisturbanceSettings = DisturbanceSettings()):
         rng = np.random.default_rng([seed, 7])
-        self._lower = np.array([robot.limits[joint].lower_rad for joint in robot.action_joints])
-        self._upper = np.array([robot.limits[joint].upper_rad for joint in robot.action_joints])
+        self._lower = np.array([robot.limits[joint].lower for joint in robot.action_joints])
+        self._upper = np.array([robot.limits[joint].upper for joint in robot.action_joints])
         self._arm = np.array([entry.relative for entry in robot.action])
         self.start_positions = robot.home_positions.copy()
         self._pushes = []

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 from scipy.stats import binomtest
 
+from dexvla_model.episode_pool import run_episodes
 from dexvla_model.robot import load_robot
-from dexvla_sim.episode_pool import run_episodes
 from dexvla_sim.policies import load_any_policy
 from dexvla_sim.rollout import EpisodeResult, InferenceLatency, Rollout
 from dexvla_sim.simulation import Simulation

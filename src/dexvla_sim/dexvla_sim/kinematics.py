@@ -33,7 +33,7 @@ class ToolKinematics:
             )
         self._model = spec.compile()
         self._data = mujoco.MjData(self._model)
-        self._robot = robot
+        self.robot = robot
         self._body = self._model.body(GRASP_FRAME).id
         chain = self._ancestors(self._body)
         moving = [
@@ -52,6 +52,16 @@ class ToolKinematics:
         mujoco.mj_kinematics(self._model, self._data)
         return self._data.xpos[self._body].copy(), self._data.xmat[self._body].reshape(3, 3).copy()
 
+    def jacobian(self, arm: np.ndarray) -> np.ndarray:
+        """(6, J) for arm joints (J,) in rad: m/s and rad/s of the frame, in base_link, by rad/s of the joints."""
+        self.forward(arm)
+        return self._jacobian_here()
+
+    def _jacobian_here(self) -> np.ndarray:
+        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_jacBody(self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._body)
+        return self._jacobian[:, self._dofs]
+
     def inverse(self, position: np.ndarray, rotation: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Arm joints (J,) in rad that bring the frame to a pose, on the branch of `start`.
 
@@ -63,9 +73,7 @@ class ToolKinematics:
             error = np.concatenate([position - found, rotation_vector(rotation @ turned.T)])
             if np.abs(error).max() < _TOLERANCE:
                 break
-            mujoco.mj_comPos(self._model, self._data)
-            mujoco.mj_jacBody(self._model, self._data, self._jacobian[:3], self._jacobian[3:], self._body)
-            jacobian = self._jacobian[:, self._dofs]
+            jacobian = self._jacobian_here()
             step = jacobian.T @ np.linalg.solve(
                 jacobian @ jacobian.T + _DAMPING * np.eye(6) * (error @ error), error
             )
@@ -74,13 +82,13 @@ class ToolKinematics:
 
     def gripper_opening(self, gripper: np.ndarray) -> float:
         """Distance in m between the two nearest `*_pad` shapes for gripper joints (G,) in rad."""
-        joints = [self._robot.action_joints[index] for index in self.gripper]
+        joints = [self.robot.action_joints[index] for index in self.gripper]
         set_joints(self._model, self._data.qpos, joints, gripper)
         mujoco.mj_kinematics(self._model, self._data)
         pads = [index for index in range(self._model.ngeom) if self._model.geom(index).name.endswith("_pad")]
         if len(pads) != 2:
             raise UserError(
-                f"{self._robot.urdf_path}: {len(pads)} collision shapes are named *_pad; name two so."
+                f"{self.robot.urdf_path}: {len(pads)} collision shapes are named *_pad; name two so."
             )
         return float(mujoco.mj_geomDistance(self._model, self._data, pads[0], pads[1], 1.0, None))
 
@@ -90,6 +98,46 @@ class ToolKinematics:
             chain.add(body)
             body = int(self._model.body_parentid[body])
         return chain
+
+
+class GripperStroke:
+    """A gripper of one joint as a share of its stroke: 0 is open, 1 is closed, whichever way and unit the joint has.
+
+    Attributes:
+        opening_m: distance between the pads when it is open.
+
+    Raises:
+        UserError: the gripper has more joints than one, or not two `*_pad` shapes.
+    """
+
+    def __init__(self, kinematics: ToolKinematics) -> None:
+        robot, gripper = kinematics.robot, kinematics.gripper
+        if len(gripper) != 1:
+            names = ", ".join(robot.action_joints[index] for index in gripper) or "none"
+            raise UserError(
+                f"{robot.path}: {len(gripper)} joints of the action do not move {GRASP_FRAME} ({names}); picking up by "
+                "script needs a gripper of one joint, so choose a task without it."
+            )
+        limits = robot.limits[robot.action_joints[int(gripper[0])]]
+        ends = (limits.lower, limits.upper)
+        openings = [kinematics.gripper_opening(np.array([end])) for end in ends]
+        self._open, self._closed = ends if openings[0] > openings[1] else reversed(ends)
+        self._shares = np.linspace(0.0, 1.0, 41)
+        positions = [np.array([self.position(share)]) for share in self._shares]
+        self._openings = np.array([kinematics.gripper_opening(position) for position in positions])
+        self.opening_m = float(self._openings[0])
+
+    def closed(self, position: float) -> float:
+        """The share at a joint position in its unit."""
+        return float((position - self._open) / (self._closed - self._open))
+
+    def position(self, closed: float) -> float:
+        """The joint position in its unit at a share."""
+        return float(self._open + closed * (self._closed - self._open))
+
+    def contact(self, width_m: float) -> float:
+        """The share at which the pads meet an object of that width."""
+        return float(np.interp(-width_m, -self._openings, self._shares))
 
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:
@@ -107,3 +155,10 @@ def rotation_matrix(vector: np.ndarray) -> np.ndarray:
     mujoco.mju_axisAngle2Quat(quaternion, vector / angle if angle > 0.0 else np.array([1.0, 0.0, 0.0]), angle)
     mujoco.mju_quat2Mat(matrix, quaternion)
     return matrix.reshape(3, 3)
+
+
+def quaternion_of(rotation: np.ndarray) -> np.ndarray:
+    """Unit quaternion (4,), w first, of a rotation matrix (3, 3)."""
+    quaternion = np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
+    return quaternion

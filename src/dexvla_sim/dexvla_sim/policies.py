@@ -18,7 +18,7 @@ def find_checkpoint(name: str) -> Path:
     """
     if Path(name).is_dir():
         return Path(name)
-    shipped = [name for name in list_resources("checkpoints") if find_resource(f"checkpoints/{name}").is_dir()]
+    shipped = _shipped()
     if name in shipped:
         return find_resource(f"checkpoints/{name}")
     raise UserError(
@@ -27,13 +27,39 @@ def find_checkpoint(name: str) -> Path:
     )
 
 
+def _shipped() -> list[str]:
+    return [name for name in list_resources("checkpoints") if find_resource(f"checkpoints/{name}").is_dir()]
+
+
+def is_shipped(name: str) -> bool:
+    """Whether checkpoints/ has a checkpoint of that name."""
+    return name in _shipped()
+
+
+def check_scripted(robot: RobotDescription, task: str) -> None:
+    """Look whether there is a script for a robot's task.
+
+    Raises:
+        UserError: there is none, or the robot lacks what it needs.
+    """
+    from dexvla_sim.scripted_policy import ScriptedPolicy
+
+    ScriptedPolicy(robot).prepare(task)
+
+
 def default_policy(robot: RobotDescription, task: str) -> str:
     """Name of the checkpoint that ships for a robot's task."""
     return f"{robot.name}_{task}_tiny"
 
 
-def load_any_policy(name: str, robot: RobotDescription, device: str = "cpu") -> Policy:
-    """The policy of that name, ready for `robot`.
+def load_any_policy(
+    name: str,
+    robot: RobotDescription,
+    device: str = "cpu",
+    dtype: str = "float32",
+    compile_network: bool = False,
+) -> Policy:
+    """The policy of that name, ready for `robot`; the other arguments are those of `dexvla_model.checkpoint.load_policy`.
 
     Raises:
         UserError: there is none, or it was made for another robot.
@@ -46,4 +72,4 @@ def load_any_policy(name: str, robot: RobotDescription, device: str = "cpu") -> 
     folder = find_checkpoint(name)
     from dexvla_model.checkpoint import load_policy
 
-    return load_policy(folder, robot, device=device)
+    return load_policy(folder, robot, device, dtype, compile_network)

@@ -113,7 +113,9 @@ class Rollout:
                 chunk, acting.answer = self.change_chunk(acting.answer), None
                 streamer.add_chunk(chunk, now_s)
             if acting.answer is None and substep is not None and now_s >= next_act_s:
-                answer = self.policy.act(substep, state, streamer.prefix(now_s, state))
+                prefix = streamer.prefix(now_s, state)
+                scheduled = streamer.scheduled(state, 0 if prefix is None else len(prefix))
+                answer = self.policy.act(substep, state, prefix, scheduled)
                 acting = _Pending(now_s + self.latency.act_s, answer)
                 next_act_s = now_s + self.latency.act_period_s
             self._send(streamer.messages(now_s))

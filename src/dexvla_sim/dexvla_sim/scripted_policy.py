@@ -1,15 +1,21 @@
-"""The demonstrator behind the interface of a policy: it stands in the place of a learned one."""
+"""The demonstrators behind the interface of a policy: they stand in the place of a learned one."""
 
 import numpy as np
 
+from dexvla_model.errors import UserError
 from dexvla_model.observation import InvalidObservation, Observation, RobotState
-from dexvla_model.policy import ActionChunk, SubStep
+from dexvla_model.policy import DONE_TEXT, ActionChunk, SubStep
 from dexvla_model.robot import RobotDescription
-from dexvla_sim.demonstrator import HORIZON, Demonstrator, Phase, Scene
+from dexvla_sim.demonstrator import HORIZON, Demonstrator
+from dexvla_sim.posture_demonstrator import PostureDemonstrator
+from dexvla_sim.tasks import PickPlace, Posture, default_task
+
+# A condition begins with its task's place in this list: whoever acts knows the sub-step alone.
+_DEMONSTRATORS = ((PickPlace.name, Demonstrator), (Posture.name, PostureDemonstrator))
 
 
 class ScriptedPolicy:
-    """Reasons from the simulator's ground truth; the condition carries the scene for acting.
+    """Reasons from the simulator's ground truth; the condition carries task and scene for acting.
 
     Attributes:
         horizon: rows of a chunk.
@@ -20,7 +26,22 @@ class ScriptedPolicy:
 
     def __init__(self, robot: RobotDescription) -> None:
         self.robot = robot
-        self._demonstrator = Demonstrator(robot)
+        self._demonstrators: dict[int, Demonstrator | PostureDemonstrator] = {}
+        self.prepare(default_task(robot))
+
+    def prepare(self, task: str) -> None:
+        """Make the demonstrator of a task ready; otherwise the first question about it takes a moment longer.
+
+        Raises:
+            UserError: there is none, or the robot lacks what it needs.
+        """
+        tasks = [name for name, _ in _DEMONSTRATORS]
+        if task not in tasks:
+            raise UserError(
+                f"The scripted policy cannot do the task {task!r} (allowed: {', '.join(tasks)}); name one of these or "
+                "a checkpoint."
+            )
+        self._demonstrator(tasks.index(task))
 
     def reset(self, seed: int) -> None:
         """Nothing to forget: it keeps no memory and draws nothing."""
@@ -29,15 +50,36 @@ class ScriptedPolicy:
         """The sub-step that is due.
 
         Raises:
-            InvalidObservation: the observation carries no ground truth.
+            InvalidObservation: the observation carries no ground truth, or that of a task without a demonstrator.
+            UserError: the robot is not one that the task's demonstrator can use.
         """
-        if observation.ground_truth is None:
+        truth = observation.ground_truth
+        if truth is None:
             raise InvalidObservation("the scripted policy needs the simulator's ground truth, and none came")
-        scene = Scene.from_ground_truth(observation.ground_truth)
-        phase = self._demonstrator.phase(scene, observation.state)
-        text = self._demonstrator.text(phase, scene, observation.ground_truth["target"])
-        return SubStep(text, scene.to_vector(), observation.stamp_s, finished=phase is Phase.DONE)
+        tasks = [task for task, _ in _DEMONSTRATORS]
+        if truth["task"] not in tasks:
+            raise InvalidObservation(f"the scripted policy has no demonstrator of the task {truth['task']!r}")
+        index = tasks.index(truth["task"])
+        demonstrator = self._demonstrator(index)
+        scene = demonstrator.scene(truth)
+        phase = demonstrator.phase(scene, observation.state)
+        text = demonstrator.text(phase, scene, truth["target"])
+        condition = np.concatenate([[index], scene.to_vector()]).astype(np.float32)
+        return SubStep(text, condition, observation.stamp_s, finished=phase.value == DONE_TEXT)
 
-    def act(self, substep: SubStep, state: RobotState, prefix: np.ndarray | None = None) -> ActionChunk:
-        """The demonstrator's chunk from `state` for the scene in the sub-step's condition."""
-        return self._demonstrator.chunk(Scene.from_vector(substep.condition), state, prefix)
+    def act(
+        self,
+        substep: SubStep,
+        state: RobotState,
+        prefix: np.ndarray | None = None,
+        scheduled: np.ndarray | None = None,
+    ) -> ActionChunk:
+        """The chunk from `state` for the scene in the sub-step's condition; it needs no `scheduled`."""
+        demonstrator = self._demonstrator(int(substep.condition[0]))
+        return demonstrator.chunk(demonstrator.scene_of(substep.condition[1:]), state, prefix)
+
+    def _demonstrator(self, index: int) -> Demonstrator | PostureDemonstrator:
+        """Made when its task first comes: not every robot can do every task."""
+        if index not in self._demonstrators:
+            self._demonstrators[index] = _DEMONSTRATORS[index][1](self.robot)
+        return self._demonstrators[index]

@@ -9,7 +9,7 @@ import numpy as np
 
 from dexvla_model.observation import Observation, RobotState, build_observation, build_state
 from dexvla_model.robot import RobotDescription
-from dexvla_model.robot.description import IMAGE_MULTIPLE
+from dexvla_model.robot.description import token_side
 from dexvla_model.streaming import JointTrajectory
 from dexvla_sim.controller import Acceptance, JointTrajectoryController
 from dexvla_sim.engine import mujoco
@@ -156,15 +156,18 @@ class Simulation:
     def grounding(self, role: str) -> np.ndarray:
         """Where the task's objects are seen: (O, cells) uint8, the share of 255 of each vision token's pixels.
 
-        O follows the task's `object_names`; the cells are squares of `IMAGE_MULTIPLE` pixels of the image at the
+        O follows the task's `object_names`; the cells are squares of `token_side` pixels of the image at the
         model's size, row by row: what one token of the language model covers.
         """
         camera = self.robot.camera(role)
         ids = self._renderer.segment(self.data, camera)
         geoms = self.task.object_geoms(self.model)
-        rows, columns = camera.model_height // IMAGE_MULTIPLE, camera.model_width // IMAGE_MULTIPLE
-        shown = np.stack([np.isin(ids, geoms.get(name, [])) for name in self.task.object_names])
-        cells = shown.reshape(len(shown), rows, IMAGE_MULTIPLE, columns, IMAGE_MULTIPLE).mean(axis=(2, 4))
+        side = token_side(camera.model_width, camera.model_height)
+        rows, columns = camera.model_height // side, camera.model_width // side
+        shown = np.zeros((len(self.task.object_names), *ids.shape), dtype=bool)
+        for index, name in enumerate(self.task.object_names):
+            shown[index] = np.isin(ids, geoms.get(name, []))
+        cells = shown.reshape(len(shown), rows, side, columns, side).mean(axis=(2, 4))
         return np.round(255.0 * cells).astype(np.uint8).reshape(len(shown), rows * columns)
 
     def camera_matrix(self, role: str) -> np.ndarray:

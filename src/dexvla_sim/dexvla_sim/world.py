@@ -14,9 +14,12 @@ from dexvla_sim.tasks.task import Task
 # The physics steps this often at least; a faster controller makes it step with the controller.
 LONGEST_TIMESTEP_S = 0.002
 
-# A servo gives its full effort at this error, which makes it as accurate as an industrial arm's.
+# A servo gives its full effort at this error, which makes it as accurate as an industrial arm's; of a joint that turns
+# in rad, of one that slides in m.
 SERVO_FULL_EFFORT_ERROR_RAD = 0.01
+SERVO_FULL_EFFORT_ERROR_M = 0.001
 # Inertia of motor and gear at the joint, per effort: keeps light joints as slow as the timestep can follow.
+# kg m^2 per N m, or kg per N.
 SERVO_INERTIA_PER_EFFORT = 0.0015
 
 COLLISION_GROUP = 3  # not drawn
@@ -84,7 +87,7 @@ def home_qpos(model: mujoco.MjModel, robot: RobotDescription) -> np.ndarray:
 def set_joints(
     model: mujoco.MjModel, qpos: np.ndarray, joints: Sequence[str], positions: Sequence[float]
 ) -> None:
-    """Write `positions` (rad) of `joints` into `qpos` (nq,), and those of the joints that mimic them."""
+    """Write `positions` (rad or m) of `joints` into `qpos` (nq,), and those of the joints that mimic them."""
     for joint, position in zip(joints, positions):
         qpos[model.joint(joint).qposadr] = position
     for index in range(model.neq):
@@ -218,8 +221,10 @@ def _add_servos(spec: mujoco.MjSpec, robot: RobotDescription) -> None:
                 f"{robot.urdf_path}: the joint {name} has no effort limit; add one to its limit tag."
             )
         joint.armature = SERVO_INERTIA_PER_EFFORT * effort
+        slides = joint.type == mujoco.mjtJoint.mjJNT_SLIDE
+        error = SERVO_FULL_EFFORT_ERROR_M if slides else SERVO_FULL_EFFORT_ERROR_RAD
         actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-        actuator.set_to_position(kp=effort / SERVO_FULL_EFFORT_ERROR_RAD, kv=1.0)
+        actuator.set_to_position(kp=effort / error, kv=1.0)
         actuator.forcelimited = mujoco.mjtLimited.mjLIMITED_TRUE
         actuator.forcerange = [-effort, effort]
 

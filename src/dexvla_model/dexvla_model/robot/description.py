@@ -14,9 +14,10 @@ from dexvla_model.robot.urdf import expand_xacro, urdf_joint_limits
 
 TRANSPORTS = ("raw", "compressed")
 CONTROLLER_TYPES = ("joint_trajectory_controller/JointTrajectoryController",)
-UNITS = ("rad",)
-# Vision tokens of Qwen2-VL cover 28 x 28 pixels (patches of 14, merged two by two).
-IMAGE_MULTIPLE = 28
+UNITS = ("rad", "m")
+# Sides in pixels of what one vision token covers: 28 for Qwen2-VL and Qwen2.5-VL (patches of 14, merged two by
+# two), 32 for Qwen3-VL. Which of them it has to be is checked when a model is built for the robot.
+IMAGE_MULTIPLES = (28, 32)
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,18 @@ class Rates:
 
 @dataclass(frozen=True)
 class JointLimits:
-    """What a command to one joint may never exceed."""
+    """What a command to one joint may never exceed.
 
-    lower_rad: float
-    upper_rad: float
-    velocity_rad_s: float
-    acceleration_rad_s2: float
-    jerk_rad_s3: float
+    In the joint's own `unit`, rad for one that turns and m for one that slides: `lower` and `upper` in unit, `velocity`
+    in unit/s, `acceleration` in unit/s^2, `jerk` in unit/s^3.
+    """
+
+    lower: float
+    upper: float
+    velocity: float
+    acceleration: float
+    jerk: float
+    unit: str = "rad"
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class RobotDescription:
 
     Attributes:
         state, action: the layout of the state vector (S,) and action vector (A,).
-        home: position of every action joint at rest, in rad.
+        home: position of every action joint at rest, in the joint's unit.
         limits: hard limits by joint, for every action joint.
         text: the file's text, embedded in checkpoints and bags.
     """
@@ -127,7 +133,7 @@ class RobotDescription:
 
     @cached_property
     def home_positions(self) -> np.ndarray:
-        """(A,) home pose in the order of the action vector, in rad."""
+        """(A,) home pose in the order of the action vector, each in its joint's unit."""
         return np.array([self.home[joint] for joint in self.action_joints])
 
     def camera(self, role: str) -> Camera:
@@ -208,6 +214,9 @@ def parse_robot(text: str, path: Path) -> RobotDescription:
             if entry.joint not in known:
                 allowed = f"the moving joints of {urdf_path} are {', '.join(known)}"
                 raise reader.error(f"{key}[{index}].joint", repr(entry.joint), allowed)
+            if entry.unit != known[entry.joint].unit:
+                allowed = f"{entry.joint} of {urdf_path} moves in {known[entry.joint].unit}"
+                raise reader.error(f"{key}[{index}].unit", repr(entry.unit), allowed)
     limits = _read_limits(reader, joints, known)
     home = _read_home(reader, joints, limits)
     reader.finish()
@@ -239,15 +248,21 @@ def _find_urdf(file: str, robot_path: Path) -> Path:
         raise UserError(f"{robot_path}: urdf.file is {file!r}, but {error}") from error
 
 
+def token_side(width: int, height: int) -> int | None:
+    """The first of `IMAGE_MULTIPLES` that divides both sides of an image; None when none does."""
+    fitting = (side for side in IMAGE_MULTIPLES if width % side == 0 and height % side == 0)
+    return next(fitting, None)
+
+
 def _read_cameras(reader: MappingReader) -> tuple[Camera, ...]:
     cameras = []
     for entry in reader.mappings("cameras"):
         role = entry.text("role")
         topic = entry.text("topic")
         width, height = entry.integers("size", 2, 16, 8192)
-        model_width, model_height = entry.integers("model_size", 2, IMAGE_MULTIPLE, 4096)
-        if model_width % IMAGE_MULTIPLE or model_height % IMAGE_MULTIPLE:
-            allowed = f"both have to be multiples of {IMAGE_MULTIPLE}"
+        model_width, model_height = entry.integers("model_size", 2, IMAGE_MULTIPLES[0], 4096)
+        if token_side(model_width, model_height) is None:
+            allowed = "both have to be multiples of 28 (Qwen2-VL, Qwen2.5-VL) or both of 32 (Qwen3-VL)"
             raise entry.error("model_size", str([model_width, model_height]), allowed)
         cameras.append(
             Camera(
@@ -327,26 +342,28 @@ def _read_limits(reader: MappingReader, joints: tuple[str, ...], known: dict) ->
     for joint in joints:
         urdf = known[joint]
         entry = section.mapping(joint)
-        lower = entry.number("lower_rad", urdf.lower_rad, urdf.upper_rad, default=urdf.lower_rad)
-        upper = entry.number("upper_rad", lower, urdf.upper_rad, default=urdf.upper_rad)
-        velocity = entry.number("velocity_rad_s", 1e-6, urdf.velocity_rad_s, default=urdf.velocity_rad_s)
+        unit = urdf.unit
+        lower = entry.number(f"lower_{unit}", urdf.lower, urdf.upper, default=urdf.lower)
+        upper = entry.number(f"upper_{unit}", lower, urdf.upper, default=urdf.upper)
+        velocity = entry.number(f"velocity_{unit}_s", 1e-6, urdf.velocity, default=urdf.velocity)
         limits[joint] = JointLimits(
-            lower_rad=lower,
-            upper_rad=upper,
-            velocity_rad_s=velocity,
-            acceleration_rad_s2=entry.number("acceleration_rad_s2", 1e-6),
-            jerk_rad_s3=entry.number("jerk_rad_s3", 1e-6),
+            lower=lower,
+            upper=upper,
+            velocity=velocity,
+            acceleration=entry.number(f"acceleration_{unit}_s2", 1e-6),
+            jerk=entry.number(f"jerk_{unit}_s3", 1e-6),
+            unit=unit,
         )
         entry.finish()
         if not velocity > 0.0 or not math.isfinite(velocity):
             allowed = "the URDF gives no velocity limit, so the robot file has to"
-            raise section.error(f"{joint}.velocity_rad_s", str(velocity), allowed)
+            raise section.error(f"{joint}.velocity_{unit}_s", str(velocity), allowed)
     section.finish()
     return limits
 
 
 def _read_home(reader: MappingReader, joints: tuple[str, ...], limits: dict[str, JointLimits]) -> dict[str, float]:
     entry = reader.mapping("home")
-    home = {joint: entry.number(joint, limits[joint].lower_rad, limits[joint].upper_rad) for joint in joints}
+    home = {joint: entry.number(joint, limits[joint].lower, limits[joint].upper) for joint in joints}
     entry.finish()
     return home

@@ -1,7 +1,40 @@
 """Does a checkpoint fit a robot? Comparing the layouts of two robot files."""
 
+from collections.abc import Iterator
+
 from dexvla_model.errors import UserError
 from dexvla_model.robot.description import RobotDescription
+
+
+def layout_differences(
+    checkpoint_robot: RobotDescription, robot: RobotDescription
+) -> Iterator[tuple[str, object, object]]:
+    """What a checkpoint's robot and another one do not share of state, action, rate and cameras.
+
+    Yields:
+        (key of the robot file, the robot's value, the checkpoint's value).
+    """
+    for key in ("state", "action"):
+        ours, theirs = getattr(robot, key), getattr(checkpoint_robot, key)
+        for index, (found, expected) in enumerate(zip(ours, theirs)):
+            for attribute in ("joint", "unit", "relative"):
+                pair = getattr(found, attribute), getattr(expected, attribute)
+                if pair[0] != pair[1]:
+                    yield f"{key}[{index}].{attribute}", repr(pair[0]), repr(pair[1])
+        if len(ours) != len(theirs):
+            yield f"the length of {key}", len(ours), len(theirs)
+    if robot.rates.action_hz != checkpoint_robot.rates.action_hz:
+        yield "rates.action_hz", robot.rates.action_hz, checkpoint_robot.rates.action_hz
+    roles = [camera.role for camera in robot.cameras]
+    trained_roles = [camera.role for camera in checkpoint_robot.cameras]
+    if roles != trained_roles:
+        yield "the list of camera roles", roles, trained_roles
+        return
+    for index, (camera, trained) in enumerate(zip(robot.cameras, checkpoint_robot.cameras)):
+        size = [camera.model_width, camera.model_height]
+        trained_size = [trained.model_width, trained.model_height]
+        if size != trained_size:
+            yield f"cameras[{index}].model_size", size, trained_size
 
 
 def check_same_layout(checkpoint_robot: RobotDescription, robot: RobotDescription, checkpoint_name: str) -> None:
@@ -10,31 +43,8 @@ def check_same_layout(checkpoint_robot: RobotDescription, robot: RobotDescriptio
     Raises:
         UserError: names the first entry that differs, in both files.
     """
-
-    def refuse(key: str, found: object, expected: object) -> UserError:
-        return UserError(
+    for key, found, expected in layout_differences(checkpoint_robot, robot):
+        raise UserError(
             f"{robot.path}: {key} is {found}, but the checkpoint {checkpoint_name} was trained with {expected}; "
             "use a checkpoint made for this robot, or train one with this robot file."
         )
-
-    for key in ("state", "action"):
-        ours, theirs = getattr(robot, key), getattr(checkpoint_robot, key)
-        for index, (found, expected) in enumerate(zip(ours, theirs)):
-            for attribute in ("joint", "unit", "relative"):
-                if getattr(found, attribute) != getattr(expected, attribute):
-                    raise refuse(
-                        f"{key}[{index}].{attribute}", repr(getattr(found, attribute)), repr(getattr(expected, attribute))
-                    )
-        if len(ours) != len(theirs):
-            raise refuse(f"the length of {key}", len(ours), len(theirs))
-    if robot.rates.action_hz != checkpoint_robot.rates.action_hz:
-        raise refuse("rates.action_hz", robot.rates.action_hz, checkpoint_robot.rates.action_hz)
-    roles = [camera.role for camera in robot.cameras]
-    trained_roles = [camera.role for camera in checkpoint_robot.cameras]
-    if roles != trained_roles:
-        raise refuse("the list of camera roles", roles, trained_roles)
-    for index, (camera, trained) in enumerate(zip(robot.cameras, checkpoint_robot.cameras)):
-        size = [camera.model_width, camera.model_height]
-        trained_size = [trained.model_width, trained.model_height]
-        if size != trained_size:
-            raise refuse(f"cameras[{index}].model_size", size, trained_size)

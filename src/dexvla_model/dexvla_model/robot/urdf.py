@@ -12,11 +12,12 @@ from dexvla_model.errors import UserError
 
 @dataclass(frozen=True)
 class UrdfJointLimit:
-    """Limits of one joint as its `<limit>` states them (rad and rad/s, or m and m/s for a prismatic joint)."""
+    """Limits of one joint as its `<limit>` states them, in `unit` (rad, or m for a prismatic joint) and `unit`/s."""
 
-    lower_rad: float
-    upper_rad: float
-    velocity_rad_s: float
+    lower: float
+    upper: float
+    velocity: float
+    unit: str
 
 
 def expand_xacro(path: Path, arguments: dict[str, str]) -> str:
@@ -44,8 +45,9 @@ def urdf_joint_limits(urdf_xml: str) -> dict[str, UrdfJointLimit]:
         limit = joint.find("limit")
         attributes = {} if limit is None else limit.attrib
         limits[joint.get("name", "")] = UrdfJointLimit(
-            lower_rad=-math.inf if kind == "continuous" else float(attributes.get("lower", 0.0)),
-            upper_rad=math.inf if kind == "continuous" else float(attributes.get("upper", 0.0)),
-            velocity_rad_s=float(attributes.get("velocity", 0.0)),
+            lower=-math.inf if kind == "continuous" else float(attributes.get("lower", 0.0)),
+            upper=math.inf if kind == "continuous" else float(attributes.get("upper", 0.0)),
+            velocity=float(attributes.get("velocity", 0.0)),
+            unit="m" if kind == "prismatic" else "rad",
         )
     return limits

@@ -345,7 +345,10 @@ class ActionStreamer:
             last = self._plan.rest_positions
             near = np.abs(measured - last) <= self.settings.start_tolerance_rad
             position = np.where(near | ~self._stiff, last, measured)
-            offset += np.abs(position - last)
+            # A compliant joint away from its command holds something; but if the arm was moved by something
+            # else, or there is none to tell, so may the joint be, and its controller needs time to go back.
+            moved = not near[self._stiff].all() or not self._stiff.any()
+            offset += np.where(self._stiff, np.abs(position - last), moved * np.abs(position - measured))
         within = self._limiter.clip(position)
         outside = np.abs(within - position)
         joint = int(np.argmax(outside))
