@@ -72,7 +72,7 @@ def pass_time(loop, clock, seconds: float, saying: bool = True) -> None:
 
 def answer_chunk(loop, policy, offset_rad: float = 0.05) -> ActionChunk:
     """Answer the open request with a chunk that moves on from its state."""
-    _, state, _ = policy.asked("act")[0]
+    _, state, _, _ = policy.asked("act")[0]
     ramp = np.linspace(0.0, offset_rad, 16)[:, None]
     robot = loop.streamer.robot
     chunk = ActionChunk(state.stamp_s, 0.1, robot.action_joints, state.positions + ramp)
@@ -114,7 +114,8 @@ def test_the_first_prefix_is_where_the_robot_stands_now(moving, policy, clock, r
     moving._asked = False
     moving.on_state(RobotState(clock.now_s, robot.home_positions + 0.2))
     say(moving, clock.now_s, episode=2)
-    _, _, prefix = policy.asked("act")[0]
+    _, _, prefix, scheduled = policy.asked("act")[0]
+    assert scheduled is None
     np.testing.assert_allclose(prefix[0, :-1], robot.home_positions[:-1] + 0.2, atol=1e-9)
 
 
@@ -253,3 +254,12 @@ def test_the_sub_steps_of_another_policy_are_refused(moving, clock):
     say(moving, clock.now_s, policy_name="large")
     assert not moving.acting
     assert "the policy large" in moving.streamer.status.reason
+
+
+def test_a_chunk_is_asked_for_with_what_is_scheduled_behind_the_prefix(moving, policy, listener, clock):
+    pass_time(moving, clock, 0.2)
+    _, state, prefix, scheduled = policy.asked("act")[0]
+    last = listener.chunks[-1][0]
+    np.testing.assert_allclose(scheduled[-1], last.positions[-1], atol=0.01)
+    end_s = state.stamp_s + 0.1 * (len(prefix) + len(scheduled) - 1)
+    assert 0.0 <= last.stamp_s + 1.5 - end_s < 0.1

@@ -34,7 +34,7 @@ def test_a_gentle_motion_is_within_limits_and_a_reset_counts_for_nothing(recordi
     report = report_commands(recording, robot)
     assert report.within_limits
     assert (report.updates, report.seams) == (2000, 4)
-    slowest = min(limit.velocity_rad_s for limit in robot.limits.values())
+    slowest = min(limit.velocity for limit in robot.limits.values())
     assert report.velocity_share == pytest.approx(0.2 / slowest, rel=1e-3)
 
 

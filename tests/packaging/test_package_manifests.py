@@ -17,10 +17,12 @@ SHARED_FOLDERS = ("checkpoints", "config", "launch", "urdf")
 # Import name -> rosdep key, for what apt provides under another name. A ROS package's key is its import name.
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
+    "h5py": "python3-h5py",
     "numpy": "python3-numpy",
     "psutil": "python3-psutil",
     "rich": "python3-rich",
     "scipy": "python3-scipy",
+    "serial": "python3-serial",
     "typer": "python3-typer",
     "yaml": "python3-yaml",
 }
@@ -30,19 +32,27 @@ FROM_PIP_ONLY = {
     for name in (
         "accelerate",
         "av",
+        "can",
         "daqp",
         "diffusers",
+        "dynamixel_sdk",
         "glfw",
+        "lz4",
+        "mcap",
         "mujoco",
+        "pyarrow",
+        "pymodbus",
+        "rosbags",
         "ruckig",
         "safetensors",
         "tokenizers",
         "torch",
         "transformers",
+        "zstandard",
     )
 }
 PYPI_NAMES = FROM_PIP_ONLY | {name: name for name in (*ROSDEP_KEYS, "xacro")}
-PYPI_NAMES |= {"PIL": "pillow", "yaml": "pyyaml"}
+PYPI_NAMES |= {"PIL": "pillow", "can": "python-can", "serial": "pyserial", "yaml": "pyyaml"}
 
 
 def imports_of(package: str) -> set[str]:

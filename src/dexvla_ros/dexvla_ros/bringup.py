@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from dexvla_model.resources import find_resource
 
@@ -15,20 +16,26 @@ class NodeProcess:
     """One process of the graph.
 
     Attributes:
-        name: name of the node and of its executable; its module is `dexvla_ros.nodes.NAME`.
+        name: name of the node.
         parameters: what differs from config/nodes.yaml.
         remappings: topic names to replace.
         environment: variables set for this process.
+        kind: name of the executable, and of its module in `dexvla_ros.nodes`; empty = that of the node.
     """
 
     name: str
-    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    parameters: Mapping[str, bool | int | float | str | list[str]] = field(default_factory=dict)
     remappings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    kind: str = ""
+
+    @property
+    def executable(self) -> str:
+        return self.kind or self.name
 
     @property
     def module(self) -> str:
-        return f"{PACKAGE}.nodes.{self.name}"
+        return f"{PACKAGE}.nodes.{self.executable}"
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,9 @@ class GraphOptions:
     """What a start of the graph decides.
 
     Attributes:
-        robot: name or path of the robot file. task: name of the simulated task.
-        policy: `scripted`, or name or path of a checkpoint; empty = the one that ships for robot and task.
+        robot: name or path of the robot file. task: name of the simulated task; empty = the robot's own.
+        policy: `scripted`, or name or path of a checkpoint; empty = the one that ships for robot and task, and in
+            simulation, where none ships, `scripted`.
         seed: of the simulated world.
         record_commands: file for the controllers' commands; empty = none.
         viewer: show the simulated world in a window.
@@ -51,8 +59,11 @@ class GraphOptions:
     viewer: bool = False
 
 
-def checked(options: GraphOptions) -> GraphOptions:
-    """The options with the default policy filled in.
+def checked(options: GraphOptions, simulated: bool = True, policy_drives: bool = True) -> GraphOptions:
+    """The options with the default task and policy filled in.
+
+    Args:
+        simulated: the robot is not a real one. policy_drives: the policy is among the nodes to start.
 
     Raises:
         UserError: there is no such robot, task or checkpoint, or no display for the viewer.
@@ -60,17 +71,22 @@ def checked(options: GraphOptions) -> GraphOptions:
     # Imported here: MuJoCo and the rest take a moment, and a launch file may only want to list its arguments.
     from dexvla_model.robot import load_robot
     from dexvla_ros.viewer import check_display
-    from dexvla_sim.policies import SCRIPTED, default_policy, find_checkpoint
-    from dexvla_sim.tasks import load_task
+    from dexvla_sim.policies import SCRIPTED, check_scripted, default_policy, find_checkpoint, is_shipped
+    from dexvla_sim.tasks import default_task, load_task
 
     robot = load_robot(options.robot)
-    load_task(options.task)
-    policy = options.policy or default_policy(robot, options.task)
+    task = options.task or default_task(robot)
+    load_task(task)
+    policy = options.policy or default_policy(robot, task)
+    if simulated and not options.policy and not is_shipped(policy):
+        policy = SCRIPTED
     if policy != SCRIPTED:
         find_checkpoint(policy)
+    elif policy_drives:
+        check_scripted(robot, task)
     if options.viewer:
         check_display()
-    return replace(options, policy=policy)
+    return replace(options, task=task, policy=policy)
 
 
 def sim_process(options: GraphOptions) -> NodeProcess:
@@ -100,6 +116,140 @@ def policy_processes(options: GraphOptions, use_sim_time: bool) -> tuple[NodePro
 def simulated_graph(options: GraphOptions) -> tuple[NodeProcess, ...]:
     """Simulation and policy: the whole graph without hardware."""
     return (sim_process(options), *policy_processes(options, use_sim_time=True))
+
+
+@dataclass(frozen=True)
+class TeleopOptions:
+    """What a start of teleoperation decides.
+
+    Attributes:
+        robot: name or path of the robot file.
+        device: keyboard, gamepad or leader. config: its teleoperation file; empty = the one that ships.
+        engage_on_start: take the robot over at once.
+    """
+
+    robot: str
+    device: str = "keyboard"
+    config: str = ""
+    engage_on_start: bool = False
+
+
+def checked_teleop(options: TeleopOptions) -> TeleopOptions:
+    """The options, after a look into the files that they name.
+
+    Raises:
+        UserError: there is no such robot, device or file, or the file has an error.
+    """
+    from dexvla_model.robot import load_robot
+    from dexvla_ros.teleop.configuration import check_device_file
+
+    check_device_file(options.device, options.config, load_robot(options.robot))
+    return options
+
+
+def teleop_process(options: TeleopOptions, use_sim_time: bool) -> NodeProcess:
+    """Teleoperation alone; it goes beside any other part of the graph."""
+    return NodeProcess(
+        "teleop_node",
+        {
+            "robot": options.robot,
+            "use_sim_time": use_sim_time,
+            "device": options.device,
+            "config": options.config,
+            "engage_on_start": options.engage_on_start,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class RecorderOptions:
+    """What a start of the recorder decides.
+
+    Attributes:
+        robot: name or path of the robot file. out: folder for the episodes.
+        topics: further topics by name. topic_pattern: and by a regular expression; empty = none.
+    """
+
+    robot: str
+    out: str
+    topics: tuple[str, ...] = ()
+    topic_pattern: str = ""
+
+
+def checked_recorder(options: RecorderOptions) -> RecorderOptions:
+    """The options, if they make sense.
+
+    Raises:
+        UserError: there is no such robot, the pattern is no regular expression, or `out` cannot be made.
+    """
+    from dexvla_model.errors import UserError
+    from dexvla_model.robot import load_robot
+    from dexvla_ros.recording.topic_selection import TopicSelection
+
+    robot = load_robot(options.robot)
+    TopicSelection.make(robot, options.topics, options.topic_pattern, "", lambda name: name, "--pattern")
+    try:
+        Path(options.out).expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--out {options.out}: the folder cannot be made ({error.strerror}); name another one."
+        ) from error
+    return options
+
+
+def recorder_process(options: RecorderOptions, use_sim_time: bool) -> NodeProcess:
+    """The recorder alone; it goes beside any other part of the graph."""
+    from dexvla_ros.recording.topic_selection import USUAL_TOPICS
+
+    return NodeProcess(
+        "recorder_node",
+        {
+            "robot": options.robot,
+            "use_sim_time": use_sim_time,
+            "out": options.out,
+            "topics": [*USUAL_TOPICS, *options.topics],
+            "topic_pattern": options.topic_pattern,
+        },
+    )
+
+
+def driver_processes(robot: str, ports: Mapping[str, str] = MappingProxyType({})) -> tuple[NodeProcess, ...]:
+    """The drivers of a real robot's devices, one for each ros2_control system that one of our drivers fits.
+
+    Args:
+        robot: name or path of the robot file.
+        ports: CAN channel, serial port or HOST:PORT by the name of the system, where it is not the one in the
+            driver's file.
+
+    Raises:
+        UserError: there is no such robot, or a port is given for a device that it lacks.
+    """
+    from dexvla_model.errors import UserError
+    from dexvla_model.robot import load_robot
+    from dexvla_ros.drivers.for_robot import drivers_for
+
+    choices = drivers_for(load_robot(robot))
+    systems = [choice.system for choice in choices]
+    for system in ports:
+        if system not in systems:
+            raise UserError(
+                f"The robot {robot} has no device named {system!r} "
+                f"(allowed: {', '.join(systems) or 'none'}); correct the ports."
+            )
+    return tuple(
+        NodeProcess(
+            f"{choice.system}_node",
+            {
+                "robot": robot,
+                "config": choice.config,
+                "port": ports.get(choice.system, ""),
+                "joint_prefix": choice.joint_prefix,
+            },
+            remappings=choice.remappings,
+            kind=f"{choice.device}_node",
+        )
+        for choice in choices
+    )
 
 
 def parameter_file() -> Path:

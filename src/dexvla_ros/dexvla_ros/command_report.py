@@ -51,7 +51,7 @@ def report_commands(recording: Mapping[str, np.ndarray], robot: RobotDescription
     positions, velocities = recording["positions_rad"], recording["velocities_rad_s"]
     accelerations = recording["accelerations_rad_s2"]
     lower, upper = (
-        np.array([getattr(limit, name) for limit in limits]) for name in ("lower_rad", "upper_rad")
+        np.array([getattr(limit, name) for limit in limits]) for name in ("lower", "upper")
     )
     excess = np.maximum(lower - positions, positions - upper)
     # Across a reset nothing follows from anything.
@@ -68,11 +68,11 @@ def report_commands(recording: Mapping[str, np.ndarray], robot: RobotDescription
         seams=len(seams),
         position_excess_rad=max(0.0, _largest(excess)),
         velocity_share=max(
-            _share(velocities, limits, "velocity_rad_s"),
-            _share((np.diff(positions, axis=0) / step_s)[counts], limits, "velocity_rad_s"),
+            _share(velocities, limits, "velocity"),
+            _share((np.diff(positions, axis=0) / step_s)[counts], limits, "velocity"),
         ),
-        acceleration_share=_share(accelerations, limits, "acceleration_rad_s2"),
-        jerk_share=_share((np.diff(accelerations, axis=0) / step_s)[counts], limits, "jerk_rad_s3"),
+        acceleration_share=_share(accelerations, limits, "acceleration"),
+        jerk_share=_share((np.diff(accelerations, axis=0) / step_s)[counts], limits, "jerk"),
         seam_velocity_step_rad_s=_largest(np.abs(steps[counts & is_seam])),
         other_velocity_step_rad_s=_largest(np.abs(steps[counts & ~is_seam])),
     )

@@ -12,11 +12,15 @@ class WorkerSetup:
         policy: `scripted`, or the name or path of a checkpoint.
         robot: name or path of the robot file.
         threads: threads of a matrix product.
+        device, dtype, compile_network: see `dexvla_model.checkpoint.load_policy`.
     """
 
     policy: str
     robot: str
     threads: int = 1
+    device: str = "cpu"
+    dtype: str = "float32"
+    compile_network: bool = False
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ def _load(setup: WorkerSetup) -> Any:
     from dexvla_model.robot import load_robot
     from dexvla_sim.policies import load_any_policy
 
-    policy = load_any_policy(setup.policy, load_robot(setup.robot))
+    robot = load_robot(setup.robot)
+    policy = load_any_policy(setup.policy, robot, setup.device, setup.dtype, setup.compile_network)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(setup.threads)
     return policy
