@@ -4,9 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from dexvla_model import packed_linear
 from dexvla_model.packed_linear import PackedLinear, can_pack, pack_linears
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.zeros(1)), reason="no packed products on this machine")
+
+
+@pytest.fixture(autouse=True)
+def _small_ones_too(monkeypatch):
+    monkeypatch.setitem(packed_linear.SMALLEST, torch.float32, 64 * 64)
 
 
 @pytest.fixture
@@ -70,3 +76,8 @@ def test_nothing_is_replaced_in_a_type_without_packed_products():
     model = nn.Sequential(nn.Linear(128, 128)).double()
     assert pack_linears(model, 4) == 0
     assert type(model[0]) is nn.Linear
+
+
+def test_a_layer_that_is_too_small_to_gain_stays_as_it_is(monkeypatch):
+    monkeypatch.setitem(packed_linear.SMALLEST, torch.float32, 128 * 129)
+    assert pack_linears(nn.Sequential(nn.Linear(128, 128), nn.Linear(128, 129)), 4) == 1

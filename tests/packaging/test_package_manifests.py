@@ -17,6 +17,7 @@ SHARED_FOLDERS = ("checkpoints", "config", "launch", "urdf")
 # Import name -> rosdep key, for what apt provides under another name. A ROS package's key is its import name.
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
+    "cv2": "python3-opencv",
     "h5py": "python3-h5py",
     "numpy": "python3-numpy",
     "psutil": "python3-psutil",
@@ -52,7 +53,8 @@ FROM_PIP_ONLY = {
     )
 }
 PYPI_NAMES = FROM_PIP_ONLY | {name: name for name in (*ROSDEP_KEYS, "xacro")}
-PYPI_NAMES |= {"PIL": "pillow", "can": "python-can", "serial": "pyserial", "yaml": "pyyaml"}
+PYPI_NAMES |= {"PIL": "pillow", "can": "python-can", "cv2": "opencv-python-headless"}
+PYPI_NAMES |= {"serial": "pyserial", "yaml": "pyyaml"}
 
 
 def imports_of(package: str) -> set[str]:

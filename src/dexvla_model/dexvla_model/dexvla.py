@@ -16,7 +16,8 @@ from dexvla_model.expert import (
     SamplingConfig,
     expert_config_from_json,
     expert_from_config,
-    mixed_diffusion_loss,
+    mean_over_rows,
+    mixed_diffusion_losses,
     read_sampling,
 )
 from dexvla_model.fusion import Fusion
@@ -175,6 +176,7 @@ class DexVLA(nn.Module):
 
         Returns:
             `loss` (to minimise), `action_loss` (mean over all rows of all parts, see `mixed_diffusion_loss`),
+            `action_loss.EMBODIMENT` of each part,
             `language_loss` (mean over reasoning tokens, in nats), `grounding_loss` (0 without a head) and
             `language_accuracy` (share of reasoning tokens that are the most likely one).
 
@@ -189,7 +191,8 @@ class DexVLA(nn.Module):
             part.chunks(self.fusion(states, part.tokens.prompt_mask, part.tokens.reasoning_mask))
             for part, states in zip(parts, hidden, strict=True)
         ]
-        action_loss = mixed_diffusion_loss(self.expert, chunks, repeats=repeats, generator=generator)
+        action_losses = mixed_diffusion_losses(self.expert, chunks, repeats=repeats, generator=generator)
+        action_loss = mean_over_rows(action_losses, chunks)
         logits, targets = self._reasoning_logits(parts, hidden)
         language_loss = functional.cross_entropy(logits, targets)
         grounding_loss = grounding_error(grounding_head, parts, images)
@@ -197,6 +200,7 @@ class DexVLA(nn.Module):
             "loss": action_loss + language_weight * language_loss + grounding_weight * grounding_loss,
             "grounding_loss": grounding_loss.detach(),
             "action_loss": action_loss.detach(),
+            **{f"action_loss.{part.embodiment}": loss.detach() for part, loss in zip(parts, action_losses)},
             "language_loss": language_loss.detach(),
             "language_accuracy": (logits.detach().argmax(dim=-1) == targets).float().mean(),
         }

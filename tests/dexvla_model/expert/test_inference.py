@@ -3,11 +3,17 @@
 import pytest
 import torch
 
+from dexvla_model import packed_linear
 from dexvla_model.expert import EmbodimentConfig, Sampler, SamplingConfig, expert_from_config, expert_preset
 from dexvla_model.expert.inference import InferenceBlock, prepare_for_inference
 from dexvla_model.packed_linear import PackedLinear, can_pack
 
 ARM = EmbodimentConfig(state_size=7, action_size=6, horizon=8)
+
+
+@pytest.fixture(autouse=True)
+def _small_ones_too(monkeypatch):
+    monkeypatch.setitem(packed_linear.SMALLEST, torch.float32, 64 * 64)
 
 
 def make_expert(name: str, dtype: torch.dtype = torch.float32):

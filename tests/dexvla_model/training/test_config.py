@@ -5,14 +5,14 @@ import pytest
 from dexvla_model.errors import UserError
 from dexvla_model.resources import find_resource
 from dexvla_model.training.config import load_training_config
-from dexvla_model.training.trainer import learning_rate_scale
+from dexvla_model.training.schedules import learning_rate_scale
 
 SHIPPED = find_resource("config/training/pick_place_tiny.yaml")
 
 
 def test_the_shipped_file_loads():
     config = load_training_config(SHIPPED)
-    assert config.robot == "ur5e"
+    assert [choice.robot for choice in config.robots] == ["ur5e"]
     assert config.initial_checkpoint is None
     assert config.model.vlm == "tiny"
 
@@ -20,7 +20,7 @@ def test_the_shipped_file_loads():
 def test_an_override_replaces_a_key():
     config = load_training_config(SHIPPED, ["optimization.steps=7", "datasets=[a, b]", "model.text={num_hidden_layers: 2}"])
     assert config.optimization.steps == 7
-    assert [str(choice.folder) for choice in config.datasets] == ["a", "b"]
+    assert [str(choice.folder) for choice in config.robots[0].datasets] == ["a", "b"]
     assert config.model.text == {"num_hidden_layers": 2}
 
 

@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(dataset, tmp_path):
     with pytest.raises(UserError, match="no longer finite at step 0"):
         broken.run()
     saved = torch.load(tmp_path / "not_finite.pt", weights_only=True)
-    assert saved["step"] == 0 and saved["batch"]["state"].shape[0] == 8
+    assert saved["step"] == 0 and saved["batch"][0]["state"].shape[0] == 8
 
 
 def test_a_state_of_another_model_is_refused(dataset, tmp_path):

@@ -16,8 +16,7 @@ def parameters_on_meta() -> Iterator[None]:
     they are.
 
     Buffers stay real because what is computed once (rotary frequencies) is not in a checkpoint. One thread at
-    a
-    time: others that make modules meanwhile would get empty ones too.
+    a time: others that make modules meanwhile would get empty ones too.
     """
     register = nn.Module.register_parameter
 

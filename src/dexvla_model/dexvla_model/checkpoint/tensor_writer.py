@@ -86,8 +86,8 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write contiguous CPU tensors as one safetensors file, each where a processor reads it best.
 
     The format (an 8-byte length, a JSON header, the data) is written here because the library packs tensors
-    without
-    alignment: mapped from such a file, they compute other roundings than the same tensors in memory do.
+    without alignment: mapped from such a file, they compute other roundings than the same tensors in memory
+    do.
 
     Raises:
         UserError: the file cannot be written, as on a full disk.

@@ -36,9 +36,8 @@ def load_weights(
     """Give a module the weights of a folder, which become its parameters.
 
     A tensor that has the wanted type and device already is used as it lies in the mapped file, without a copy
-    (one
-    that lies unaligned is copied: it would round differently); any other is converted on its own, so that
-    there never are two sets of weights in memory.
+    (one that lies unaligned is copied: it would round differently); any other is converted on its own, so
+    that there never are two sets of weights in memory.
 
     Args:
         module: its parameters may be empty; see `parameters_on_meta`.

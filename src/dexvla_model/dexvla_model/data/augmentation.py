@@ -1,10 +1,8 @@
 """Random changes to images in training: crop and resize, rotation, colour; the published recipe.
 
 DexVLA's code crops to 95 % of each side and resizes back, rotates by up to 5 degrees without making room for
-the
-corners, and jitters brightness by 0.3, contrast by 0.4 and saturation by 0.5 (torchvision's ColorJitter, in
-random
-order). Crop, resize and rotation are one resampling here.
+the corners, and jitters brightness by 0.3, contrast by 0.4 and saturation by 0.5 (torchvision's ColorJitter,
+in random order). Crop, resize and rotation are one resampling here.
 """
 
 import math

@@ -22,6 +22,9 @@ class Order(Protocol):
     def batch(self, step: int) -> np.ndarray:
         """(B,) frame indices of that step."""
 
+    def taken(self, first: int, count: int) -> np.ndarray:
+        """(count,) frame indices from the first-th frame on that is taken, counted from 0 over all steps."""
+
 
 class FrameOrder:
     """Every frame once an epoch, in a fresh shuffle every epoch."""
@@ -32,7 +35,11 @@ class FrameOrder:
 
     def batch(self, step: int) -> np.ndarray:
         """(B,) frame indices of that step."""
-        return self._shuffle.at(np.arange(step * self._batch_size, (step + 1) * self._batch_size))
+        return self.taken(step * self._batch_size, self._batch_size)
+
+    def taken(self, first: int, count: int) -> np.ndarray:
+        """(count,) frame indices from the first-th frame on."""
+        return self._shuffle.at(np.arange(first, first + count))
 
 
 class MixtureOrder:
@@ -53,8 +60,12 @@ class MixtureOrder:
 
     def batch(self, step: int) -> np.ndarray:
         """(B,) frame indices of that step."""
-        positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
-        frames = np.empty(self._batch_size, dtype=np.int64)
+        return self.taken(step * self._batch_size, self._batch_size)
+
+    def taken(self, first: int, count: int) -> np.ndarray:
+        """(count,) frame indices from the first-th frame on."""
+        positions = np.arange(first, first + count)
+        frames = np.empty(count, dtype=np.int64)
         for block in np.unique(positions // _BLOCK):
             here = positions // _BLOCK == block
             sources, turns = self._block(int(block))

@@ -12,7 +12,13 @@ from dexvla_model.expert.config import (
 )
 from dexvla_model.expert.interface import ActionExpert
 from dexvla_model.expert.kinds import expert_from_config
-from dexvla_model.expert.loss import ChunkBatch, diffusion_loss, mixed_diffusion_loss
+from dexvla_model.expert.loss import (
+    ChunkBatch,
+    diffusion_loss,
+    mean_over_rows,
+    mixed_diffusion_loss,
+    mixed_diffusion_losses,
+)
 from dexvla_model.expert.sampling import Sampler
 from dexvla_model.expert.sampling_config import SamplingConfig, read_sampling
 from dexvla_model.expert.scaledp import ScaleDP
@@ -35,6 +41,8 @@ __all__ = [
     "expert_config_from_json",
     "expert_from_config",
     "expert_preset",
+    "mean_over_rows",
     "mixed_diffusion_loss",
+    "mixed_diffusion_losses",
     "read_sampling",
 ]

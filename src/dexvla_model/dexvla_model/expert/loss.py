@@ -104,6 +104,11 @@ def mixed_diffusion_loss(
     rows that pad a shorter horizon to a longer one do not count at all.
     """
     losses = mixed_diffusion_losses(expert, parts, repeats=repeats, generator=generator)
+    return mean_over_rows(losses, parts)
+
+
+def mean_over_rows(losses: Sequence[torch.Tensor], parts: Sequence[ChunkBatch]) -> torch.Tensor:
+    """The mean of the parts' losses, each a scalar that counts as often as its part has rows."""
     rows = sum(part.rows for part in parts)
     return torch.stack([loss * (part.rows / rows) for loss, part in zip(losses, parts, strict=True)]).sum()
 

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from dexvla_model.data.augmentation import Augmentation
-from dexvla_model.data.datasets import DatasetChoice
 from dexvla_model.errors import UserError
+from dexvla_model.training.data_config import RobotChoice, read_augmentation, read_robots
 from dexvla_model.yaml_reader import MappingReader, parse_yaml
 
 MIXED_PRECISIONS = ("no", "bf16")
@@ -64,7 +64,8 @@ class ModelConfig:
         vlm, expert: names of presets.
         vision, text, expert_changes: fields of the presets to replace.
         vocabulary_size: of the tokenizer that is fitted to the datasets' texts.
-        horizon: rows of an action chunk; None to take it from the demonstrations.
+        horizon: rows of an action chunk, where the robot's entry says nothing else; None to take it from the
+            demonstrations.
     """
 
     vlm: str
@@ -91,7 +92,7 @@ class TrainingConfig:
 
     Attributes:
         source: the file, for messages.
-        datasets: folders made by `dexvla demonstrate`, and LeRobot datasets.
+        robots: with the datasets of each.
         augmentation: random changes to images, or None.
         output: folder of the run (log, resumable state, final checkpoint).
         initial_checkpoint: a checkpoint folder to start from instead of random weights, or None.
@@ -99,8 +100,7 @@ class TrainingConfig:
     """
 
     source: Path
-    robot: str
-    datasets: tuple[DatasetChoice, ...]
+    robots: tuple[RobotChoice, ...]
     augmentation: Augmentation | None
     output: Path
     initial_checkpoint: Path | None
@@ -131,9 +131,8 @@ def load_training_config(path: Path, overrides: Sequence[str] = ()) -> TrainingC
     initial = reader.text("initial_checkpoint", default="none")
     config = TrainingConfig(
         source=path,
-        robot=reader.text("robot"),
-        datasets=_read_datasets(reader),
-        augmentation=_read_augmentation(reader),
+        robots=read_robots(reader),
+        augmentation=read_augmentation(reader),
         output=Path(reader.text("output")),
         initial_checkpoint=None if initial == "none" else Path(initial),
         model=_read_model(reader.mapping("model")),
@@ -142,41 +141,6 @@ def load_training_config(path: Path, overrides: Sequence[str] = ()) -> TrainingC
     )
     reader.finish()
     return config
-
-
-def _read_datasets(reader: MappingReader) -> tuple[DatasetChoice, ...]:
-    """Each entry a folder, or a mapping with the folder and how to take it."""
-    choices = []
-    for entry in reader.entries("datasets", "folder"):
-        cameras = entry.mapping("cameras", optional=True).all()
-        choice = DatasetChoice(
-            folder=Path(entry.text("folder")),
-            weight=entry.number("weight", 1e-9) if entry.has("weight") else None,
-            only_success=entry.boolean("only_success", default=False),
-            cameras={str(role): str(feature) for role, feature in cameras.items()},
-        )
-        entry.finish()
-        choices.append(choice)
-    return tuple(choices)
-
-
-def _read_augmentation(reader: MappingReader) -> Augmentation | None:
-    """`none`, `published` for the published recipe, or a mapping that changes some of its values."""
-    if not reader.has("augmentation"):
-        return None
-    if not isinstance(reader.take("augmentation"), dict):
-        name = reader.text("augmentation", allowed=("none", "published"))
-        return Augmentation() if name == "published" else None
-    entry, published = reader.mapping("augmentation"), Augmentation()
-    augmentation = Augmentation(
-        crop=entry.number("crop", 0.1, 1.0, default=published.crop),
-        rotation_deg=entry.number("rotation_deg", 0.0, 180.0, default=published.rotation_deg),
-        brightness=entry.number("brightness", 0.0, 1.0, default=published.brightness),
-        contrast=entry.number("contrast", 0.0, 1.0, default=published.contrast),
-        saturation=entry.number("saturation", 0.0, 1.0, default=published.saturation),
-    )
-    entry.finish()
-    return augmentation
 
 
 def _read_model(reader: MappingReader) -> ModelConfig:

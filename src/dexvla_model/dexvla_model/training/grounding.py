@@ -6,8 +6,13 @@ vision token shows; predicting that, beside language and actions, teaches the to
 used in training only and is in no checkpoint.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
+
+from dexvla_model.batch import Batch
+from dexvla_model.vlm.prompt import Prompt
 
 
 class GroundingHead(nn.Module):
@@ -19,3 +24,18 @@ class GroundingHead(nn.Module):
 
     def forward(self, image_tokens: torch.Tensor) -> torch.Tensor:
         return self.read_out(image_tokens).transpose(1, 2)
+
+
+class Grounded(nn.Module):
+    """A model, and the grounding head that learns beside it, as one module to be spread over processes."""
+
+    def __init__(self, model: nn.Module, head: GroundingHead):
+        super().__init__()
+        self.model = model
+        self.head = head
+
+    def forward(
+        self, batches: Sequence[Batch], prompts: Sequence[Prompt], **options
+    ) -> dict[str, torch.Tensor]:
+        """The model's losses."""
+        return self.model(batches, prompts, grounding_head=self.head, **options)

@@ -1,44 +1,50 @@
-"""The training loop: one process on Hugging Face Accelerate, resumable to the step, stopped safely by Ctrl-C."""
+"""The training loop on Hugging Face Accelerate, resumable to the step, stopped safely by Ctrl-C."""
 
-import fcntl
 import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import nn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch.optim.swa_utils import AveragedModel
 
 from dexvla_model.batch import Batch
 from dexvla_model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from dexvla_model.data.datasets import frame_order, joined, open_datasets
-from dexvla_model.data.measure import measure_statistics
-from dexvla_model.data.source import FrameSource
-from dexvla_model.dexvla import DexVLA, DexVLAConfig
 from dexvla_model.errors import UserError
-from dexvla_model.expert import SamplingConfig, expert_preset
 from dexvla_model.memory import keep_freed_memory
-from dexvla_model.robot import load_robot
-from dexvla_model.training.batches import BatchBuilder
-from dexvla_model.training.config import OptimizationConfig, TrainingConfig
-from dexvla_model.training.grounding import GroundingHead
-from dexvla_model.training.new_robot import embodiment_of, with_robot
+from dexvla_model.training.batches import Shard
+from dexvla_model.training.config import TrainingConfig
+from dexvla_model.training.grounding import Grounded, GroundingHead
+from dexvla_model.training.loss_log import LossLog
+from dexvla_model.training.mixture import mixture_of
+from dexvla_model.training.new_model import new_checkpoint
+from dexvla_model.training.new_robot import with_robot
 from dexvla_model.training.optimizers import build_optimizers
-from dexvla_model.vlm import initialise_number_embeddings
-from dexvla_model.vlm.config import backbone_preset
-from dexvla_model.vlm.tokenizer import special_token_ids, train_tokenizer
+from dexvla_model.training.robots import objects_of, open_robots
+from dexvla_model.training.run_folder import (
+    CHECKPOINT_FOLDER,
+    LOG_FILE,
+    STATE_FILE,
+    forget_lines_after,
+    forget_run,
+    lock_folder,
+)
+from dexvla_model.training.schedules import learning_rate_scale, moving_average
 
-STATE_FILE = "state.pt"
-LOG_FILE = "log.jsonl"
-LOCK_FILE = "lock"
-CHECKPOINT_FOLDER = "checkpoint"
 _LOGGED = ("loss", "action_loss", "language_loss", "grounding_loss", "language_accuracy")
 
 
@@ -56,48 +62,43 @@ class Trainer:
     def __init__(self, config: TrainingConfig, console: Console | None = None, restart: bool = False):
         self.config = config
         self._console = console or Console(stderr=True)
-        self._robot = load_robot(config.robot)
         optimization = config.optimization
         keep_freed_memory()
         if optimization.threads:
             torch.set_num_threads(optimization.threads)
+        # A process may see no frame of some robot in a step, so not every weight has a gradient there.
+        spread = DistributedDataParallelKwargs(find_unused_parameters=True)
+        precision = optimization.mixed_precision
+        self._accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[spread])
+        self._console.quiet |= not self._accelerator.is_main_process
         loaded = None if config.initial_checkpoint is None else load_checkpoint(config.initial_checkpoint)
-        sources = self._open_datasets(loaded)
-        self._frames = joined(sources)
+        self._robots = open_robots(config, loaded, self._console)
         torch.manual_seed(optimization.seed)
-        initial = self._new_checkpoint() if loaded is None else self._known_to(loaded)
-        self._tokenizer = initial.tokenizer
-        self._statistics, self._robots = initial.statistics, initial.robots
-        embodiment = self._robot.embodiment
-        self._prompt = initial.model.prompt(self._tokenizer, embodiment)
-        self._batches = BatchBuilder(
-            self._frames,
-            embodiment,
-            self._statistics[embodiment],
-            self._prompt,
-            optimization.batch_size,
-            optimization.chunks_per_frame,
-            optimization.max_delay_frames,
-            optimization.seed,
-            order=frame_order(sources, config.datasets, optimization.batch_size, optimization.seed),
-            augmentation=config.augmentation,
+        self._initial = (
+            new_checkpoint(config.model, self._robots) if loaded is None else self._known_to(loaded)
         )
-        self._accelerator = Accelerator(mixed_precision=optimization.mixed_precision)
-        self._plain_model = initial.model
-        self._grounding = GroundingHead(initial.model.config.vlm.width, max(1, len(self._frames.objects)))
-        optimizers = build_optimizers(nn.ModuleList([initial.model, self._grounding]), optimization)
-        self._model, self._grounding, *self._optimizers = self._accelerator.prepare(
-            initial.model, self._grounding, *optimizers
-        )
+        self._plain_model = self._initial.model
+        self._prompts = {
+            robot.embodiment: self._plain_model.prompt(self._initial.tokenizer, robot.embodiment)
+            for robot in self._robots
+        }
+        shard = Shard(self._accelerator.process_index, self._accelerator.num_processes)
+        self._batches = mixture_of(self._robots, self._prompts, self._initial.statistics, config, shard)
+        objects = objects_of(self._robots)
+        self._grounding = GroundingHead(self._plain_model.config.vlm.width, max(1, len(objects)))
+        together = Grounded(self._plain_model, self._grounding)
+        optimizers = build_optimizers(together, optimization)
+        self._model, *self._optimizers = self._accelerator.prepare(together, *optimizers)
         self._average = None
         if optimization.ema_decay:
-            self._average = AveragedModel(self._plain_model, multi_avg_fn=moving_average(optimization.ema_decay))
+            average = moving_average(optimization.ema_decay)
+            self._average = AveragedModel(self._plain_model, multi_avg_fn=average)
         self.step = 0
         config.output.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(config.output)
-        if restart:
-            (config.output / STATE_FILE).unlink(missing_ok=True)
-            (config.output / LOG_FILE).unlink(missing_ok=True)
+        self._lock = lock_folder(config.output) if self._accelerator.is_main_process else None
+        if restart and self._accelerator.is_main_process:
+            forget_run(config.output)
+        self._accelerator.wait_for_everyone()
         self._resume()
 
     def run(self) -> dict:
@@ -112,6 +113,7 @@ class Trainer:
         """
         optimization, logging = self.config.optimization, self.config.logging
         total = optimization.steps
+        logged = {*_LOGGED, *self._embodiment_losses()}
         summary = {name: float("nan") for name in _LOGGED}
         columns = (
             TextColumn("step"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
@@ -121,25 +123,26 @@ class Trainer:
         try:
             with Progress(*columns, console=self._console) as progress:
                 bar = progress.add_task("", total=total, completed=self.step)
-                since, sums = time.monotonic(), torch.zeros(len(_LOGGED))
+                since, sums = time.monotonic(), LossLog()
                 logged_step = self.step
                 for batch in self._batches.batches(self.step, total, optimization.workers):
                     losses = self._train_step(batch)
-                    sums += torch.stack([losses[name].detach().float().cpu() for name in _LOGGED])
+                    sums.add({name: loss for name, loss in losses.items() if name in logged})
                     self.step += 1
                     progress.update(bar, completed=self.step)
                     if self.step % logging.log_every_steps == 0 or self.step == total:
                         elapsed_s = time.monotonic() - since
                         count = self.step - logged_step
-                        summary = dict(zip(_LOGGED, (sums / count).tolist()))
+                        summary = sums.take()
                         rate = count * optimization.batch_size / elapsed_s
                         self._log(summary | {"samples_per_s": rate})
                         progress.update(
                             bar,
-                            description=f"action {summary['action_loss']:.4f}  language {summary['language_loss']:.4f}  "
+                            description=f"action {summary['action_loss']:.4f}  "
+                            f"language {summary['language_loss']:.4f}  "
                             f"accuracy {summary['language_accuracy']:.3f}  {rate:.0f} samples/s",
                         )
-                        since, sums, logged_step = time.monotonic(), torch.zeros(len(_LOGGED)), self.step
+                        since, logged_step = time.monotonic(), self.step
                     if self.step % logging.checkpoint_every_steps == 0 and self.step < total:
                         self._save_state()
                         self._save_checkpoint()
@@ -151,36 +154,39 @@ class Trainer:
         folder = self._save_checkpoint()
         return {"checkpoint": str(folder), "steps": self.step, **summary}
 
-    def _train_step(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def _embodiment_losses(self) -> list[str]:
+        """Names of the losses of the embodiments; of one alone it is the action loss."""
+        return [f"action_loss.{name}" for name in self._prompts] if len(self._prompts) > 1 else []
+
+    def _train_step(self, batch: Sequence[Batch]) -> dict[str, torch.Tensor]:
         optimization = self.config.optimization
         scale = learning_rate_scale(optimization, self.step)
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = scale * group["peak_lr"]
-        batch = batch.to(self._accelerator.device)
-        # Noise and time steps are a function of the step, so that a resumed run draws what it would have drawn.
+        batch = [part.to(self._accelerator.device) for part in batch]
+        # Noise and time steps are a function of the step: a resumed run draws what it would have drawn.
         generator = torch.Generator(device=self._accelerator.device)
-        generator.manual_seed(optimization.seed * 1_000_003 + self.step)
+        process = self._accelerator.process_index * 1_000_000_007
+        generator.manual_seed(optimization.seed * 1_000_003 + self.step + process)
         with self._accelerator.autocast():
             losses = self._model(
                 batch,
-                self._prompt,
+                [self._prompts[part.embodiment] for part in batch],
                 language_weight=optimization.language_weight,
                 repeats=optimization.action_samples,
                 generator=generator,
-                grounding_head=self._grounding,
                 grounding_weight=optimization.grounding_weight,
             )
         if not math.isfinite(losses["loss"].item()):
             path = self.config.output / "not_finite.pt"
-            plain = {"tokens": vars(batch.tokens), "texts": [vars(text) for text in batch.texts]}
-            torch.save({"step": self.step, "batch": vars(batch) | plain}, path)
+            torch.save({"step": self.step, "batch": [_plain(part) for part in batch]}, path)
             raise UserError(
-                f"{self.config.source}: the loss is no longer finite at step {self.step} (batch saved in {path}); "
-                "lower optimization.learning_rate and run again from the last state."
+                f"{self.config.source}: the loss is no longer finite at step {self.step} (batch saved in "
+                f"{path}); lower optimization.learning_rate and run again from the last state."
             )
         self._accelerator.backward(losses["loss"])
-        self._accelerator.clip_grad_norm_(self._model.parameters(), optimization.gradient_clip)
+        self._accelerator.clip_grad_norm_(self._plain_model.parameters(), optimization.gradient_clip)
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -188,45 +194,15 @@ class Trainer:
             self._average.update_parameters(self._plain_model)
         return losses
 
-    def _open_datasets(self, initial: Checkpoint | None) -> list[FrameSource]:
-        horizon = self.config.model.horizon
-        if initial is not None and self._robot.embodiment in initial.model.config.embodiments:
-            horizon = initial.model.embodiment(self._robot.embodiment).head.horizon
-        columns = (TextColumn("reading demonstrations"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
-            bar = progress.add_task("", total=None)
-            return open_datasets(
-                self.config.datasets,
-                self._robot,
-                horizon,
-                progress=lambda done, total: progress.update(bar, completed=done, total=total),
-            )
-
     def _known_to(self, loaded: Checkpoint) -> Checkpoint:
-        """The initial checkpoint, with a head for the robot where it has none."""
+        """The initial checkpoint, with a head for each robot that has none."""
         path = self.config.initial_checkpoint
-        initial, added = with_robot(loaded, self._robot, self._frames, path.name)
-        if added:
-            self._console.print(f"{path} does not know {self._robot.embodiment}: it gets {' and '.join(added)}.")
-        return initial
-
-    def _new_checkpoint(self) -> Checkpoint:
-        model_config, frames, robot = self.config.model, self._frames, self._robot
-        tokenizer = train_tokenizer(frames.texts(), model_config.vocabulary_size)
-        vlm = backbone_preset(
-            model_config.vlm, special_token_ids(tokenizer), vision=model_config.vision, text=model_config.text
-        )
-        changes = {"condition_width": vlm.width} | model_config.expert_changes
-        config = DexVLAConfig(
-            vlm=vlm,
-            expert=expert_preset(model_config.expert, **changes),
-            embodiments={robot.embodiment: embodiment_of(robot, frames.horizon)},
-            sampling=SamplingConfig(noise_scale=model_config.sampling_noise),
-        )
-        statistics = measure_statistics(frames, robot)
-        model = DexVLA(config)
-        initialise_number_embeddings(model.vlm, tokenizer)
-        return Checkpoint(model, tokenizer, {robot.embodiment: statistics}, {robot.embodiment: robot}, {})
+        for robot in self._robots:
+            loaded, added = with_robot(loaded, robot.description, robot.frames, path.name)
+            if added:
+                news = ' and '.join(added)
+                self._console.print(f"{path} does not know {robot.embodiment}: it gets {news}.")
+        return loaded
 
     def _resume(self) -> None:
         path = self.config.output / STATE_FILE
@@ -246,9 +222,13 @@ class Trainer:
                 "give --restart or another output folder."
             ) from error
         self.step = state["step"]
+        if self._accelerator.is_main_process:
+            forget_lines_after(self.config.output / LOG_FILE, self.step)
         self._console.print(f"Going on from step {self.step} of {path}.")
 
     def _save_state(self) -> None:
+        if not self._accelerator.is_main_process:
+            return
         state = {
             "step": self.step,
             "model": self._plain_model.state_dict(),
@@ -264,56 +244,27 @@ class Trainer:
     def _save_checkpoint(self) -> Path:
         model = self._plain_model if self._average is None else self._average.module
         folder = self.config.output / CHECKPOINT_FOLDER
+        if not self._accelerator.is_main_process:
+            return folder
         provenance = {
             "command": f"dexvla train --config {self.config.source}",
-            "datasets": [str(choice.folder) for choice in self.config.datasets],
-            "frames": len(self._frames),
+            "datasets": [str(choice.folder) for robot in self.config.robots for choice in robot.datasets],
+            "frames": sum(len(robot.frames) for robot in self._robots),
             "steps": self.step,
             "batch_size": self.config.optimization.batch_size,
             "initial_checkpoint": str(self.config.initial_checkpoint or "none"),
         }
-        save_checkpoint(folder, Checkpoint(model, self._tokenizer, self._statistics, self._robots, provenance))
+        save_checkpoint(folder, replace(self._initial, model=model, provenance=provenance))
         return folder
 
     def _log(self, values: dict[str, float]) -> None:
+        if not self._accelerator.is_main_process:
+            return
         with (self.config.output / LOG_FILE).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": self.step, **values}) + "\n")
 
 
-def _lock(output: Path) -> TextIO:
-    """Hold the output folder for this process; the lock goes with the file object.
-
-    Raises:
-        UserError: another run writes there.
-    """
-    lock = (output / LOCK_FILE).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{output}: another `dexvla train` is writing there; stop it or set output=FOLDER.") from error
-    return lock
-
-
-def learning_rate_scale(optimization: OptimizationConfig, step: int) -> float:
-    """Share of the peak learning rates: linear warm-up, then constant or a cosine down to 2 %."""
-    warmup = optimization.warmup_steps
-    if step < warmup:
-        return (step + 1) / warmup
-    if optimization.schedule == "constant":
-        return 1.0
-    progress = (step - warmup) / max(1, optimization.steps - warmup)
-    return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def moving_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:
-    """An exponential moving average for `AveragedModel` that soon forgets the weights of the first steps.
-
-    After n updates the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
-    """
-
-    @torch.no_grad()
-    def average(averages: list[torch.Tensor], weights: list[torch.Tensor], updates: torch.Tensor) -> None:
-        count = float(updates)
-        torch._foreach_lerp_(averages, weights, 1.0 - min(decay, (1.0 + count) / (10.0 + count)))
-
-    return average
+def _plain(batch: Batch) -> dict:
+    """A batch as tensors, texts and tables, which `torch.load` takes with weights only."""
+    texts = [vars(text) for text in batch.texts]
+    return vars(batch) | {"tokens": vars(batch.tokens), "texts": texts}

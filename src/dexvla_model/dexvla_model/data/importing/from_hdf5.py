@@ -1,11 +1,9 @@
 """Episodes of the published DexVLA code (HDF5, as ALOHA's) as a dataset of one of our robots.
 
 An episode's file holds `/action` (N, A), `/observations/qpos` (N, S), `/observations/qvel`,
-`/observations/images/CAMERA`
-(N, H, W, 3) uint8, or (N, L) encoded JPEG when the attribute `compress` is set; `/language_raw`, one text,
-and
-`/substep_reasonings`, one text per frame (or `/reasoning`, one for all). The attribute `sim` says that it
-was simulated.
+`/observations/images/CAMERA` (N, H, W, 3) uint8, or (N, L) encoded JPEG when the attribute `compress` is set;
+`/language_raw`, one text, and `/substep_reasonings`, one text per frame (or `/reasoning`, one for all). The
+attribute `sim` says that it was simulated.
 """
 
 import io
@@ -35,9 +33,8 @@ class Hdf5Source:
     Attributes:
         robot: name or path of a robot file.
         fps: rate at which the episodes were recorded; the files do not say it.
-        shift_actions: rows by which actions stand too early. The published loader takes the action of the
-            row before
-            for recordings of real robots: None does that, and leaves simulated ones as they are.
+        shift_actions: rows by which actions stand too early. The published loader takes the action of the row
+            before for recordings of real robots: None does that, and leaves simulated ones as they are.
         swap_colours: the pictures are in the order blue, green, red.
     """
 

@@ -1,10 +1,8 @@
 """Sub-steps of an episode, and LeRobot's language columns that hold them.
 
 LeRobot 0.6 stores what is said over an episode as rows of the column `language_persistent` (role, content,
-style,
-timestamp, camera, tool_calls), the same list on every frame of the episode. A row is active from its
-timestamp until the
-next row of its style. Sub-steps are the rows of style `subtask`.
+style, timestamp, camera, tool_calls), the same list on every frame of the episode. A row is active from its
+timestamp until the next row of its style. Sub-steps are the rows of style `subtask`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,7 @@
 """Where things stand in a LeRobot dataset of version 3.0, and `meta/info.json`.
 
-The layout is that of huggingface/lerobot (src/lerobot/datasets, 0.6): many episodes share one Parquet file
-of frames and
-one MP4 per camera; `meta/episodes/` says where each episode begins.
+The layout is that of huggingface/lerobot (src/lerobot/datasets, 0.6): many episodes share one Parquet file of
+frames and one MP4 per camera; `meta/episodes/` says where each episode begins.
 """
 
 import json

@@ -47,8 +47,7 @@ class EpisodeEntry:
         data_path: the Parquet file with its rows.
         videos: by feature.
         success, outcome, source, start_stamp_ns, metadata: see `EpisodeRecord`; None or empty where LeRobot
-            itself, or
-            somebody else, wrote the dataset.
+            itself, or somebody else, wrote the dataset.
     """
 
     index: int

@@ -1,10 +1,9 @@
 """Episodes that are written but not yet part of the dataset's large files.
 
 Each is a folder of its own under `.unfinished/episodes`: Parquet, one MP4 per camera, and `episode.json`,
-which appears,
-with the folder's final name, when the episode is whole. So several processes may write episodes at once, an
-episode
-that was killed leaves nothing that counts, and nobody who opens the dataset sees any of it.
+which appears, with the folder's final name, when the episode is whole. So several processes may write
+episodes at once, an episode that was killed leaves nothing that counts, and nobody who opens the dataset sees
+any of it.
 """
 
 import shutil

@@ -68,9 +68,8 @@ def aggregate(parts: Sequence[Mapping[str, np.ndarray]]) -> FeatureStatistics:
     """Statistics of the union of parts that are given by their statistics.
 
     Mean and standard deviation are exact (parallel variance). Quantiles of a union do not follow from those
-    of its
-    parts: as in LeRobot, the lower ones and the median are the least, the upper ones the greatest of the
-    parts'.
+    of its parts: as in LeRobot, the lower ones and the median are the least, the upper ones the greatest of
+    the parts'.
     """
     counts = np.array([float(np.ravel(part["count"])[0]) for part in parts])
     means = np.stack([part["mean"] for part in parts])

@@ -28,15 +28,12 @@ class DatasetWriter:
     """Writes a dataset into a folder.
 
     `open` starts a new one, goes on with one that was left unfinished, or appends to a whole one. Episodes
-    come in by
-    `begin_episode`; `finish` makes them part of the dataset. Until then a new dataset has no
-    `meta/info.json`, and an
-    old one is as it was. Whatever ends the process, the episodes that were ended are still there at the next
-    `open`.
+    come in by `begin_episode`; `finish` makes them part of the dataset. Until then a new dataset has no
+    `meta/info.json`, and an old one is as it was. Whatever ends the process, the episodes that were ended are
+    still there at the next `open`.
 
     Episodes may be written by several processes at once: one has the writer, the others `join` it and give
-    each episode
-    an index of their own, which is the order of the episodes in the dataset.
+    each episode an index of their own, which is the order of the episodes in the dataset.
     """
 
     def __init__(self, folder: Path, specification: DatasetSpecification, lock: object = None):
@@ -51,8 +48,7 @@ class DatasetWriter:
 
         Raises:
             UserError: the folder holds something else or a dataset of another kind, another process is
-                writing there,
-                or the disk is full.
+                writing there, or the disk is full.
         """
         with writing_to(folder):
             whole = (folder / INFO_FILE).is_file()
