@@ -45,6 +45,7 @@ setup(
         "mcap",
         "mujoco",
         "numpy",
+        "opencv-python-headless",
         "pillow",
         "pymodbus",
         "pyserial",

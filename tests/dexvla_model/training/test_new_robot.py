@@ -74,5 +74,5 @@ def test_an_imported_head_without_statistics_gets_those_of_the_data(checkpoint, 
 
 def test_a_robot_with_another_layout_is_refused(checkpoint, robot):
     changed = dataclasses.replace(robot, action=robot.action[::-1])
-    with pytest.raises(UserError, match=r"action\[0\].joint is .*the checkpoint old was trained with"):
+    with pytest.raises(UserError, match=r"action\[0\].joint is .*the checkpoint old was made with"):
         with_robot(checkpoint, changed, Frames(), "old")

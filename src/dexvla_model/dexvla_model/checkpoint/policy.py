@@ -49,7 +49,7 @@ def load_policy(
             f"`dexvla checkpoint import QWEN_FOLDER --stage1 {path}`, and train that."
         )
     trained_robot, statistics = _trained_with(path, checkpoint, robot)
-    check_same_layout(trained_robot, robot, path.name)
+    check_same_layout(trained_robot, robot, f"the checkpoint {path.name}")
     # The weights are there already; this moves the buffers.
     model = checkpoint.model.to(device=target, dtype=_DTYPES[dtype])
     return policy_class_of(model.config)(

@@ -82,7 +82,7 @@ def load_frames(
     objects: dict[tuple[str, ...], Path] = {}
     for folder in folders:
         index = open_dataset(folder)
-        check_same_layout(index.robot, robot, f"(the dataset {folder})")
+        check_same_layout(index.robot, robot, f"the dataset {folder}")
         horizons[index.horizon] = folder
         objects[index.objects] = folder
         names += [(folder, name) for name in index.episodes]

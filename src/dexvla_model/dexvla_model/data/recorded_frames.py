@@ -42,7 +42,7 @@ class RecordedFrames:
     ):
         reader = DatasetReader(folder)
         if reader.robot is not None:
-            check_same_layout(reader.robot, robot, f"(the dataset {folder})")
+            check_same_layout(reader.robot, robot, f"the dataset {folder}")
         self.horizon = horizon
         self.stride = _stride(reader, robot)
         self._robot = robot

@@ -37,14 +37,18 @@ def layout_differences(
             yield f"cameras[{index}].model_size", size, trained_size
 
 
-def check_same_layout(checkpoint_robot: RobotDescription, robot: RobotDescription, checkpoint_name: str) -> None:
-    """Refuse a robot whose state, actions or cameras differ from those that the checkpoint was trained with.
+def check_same_layout(made_with: RobotDescription, robot: RobotDescription, what: str) -> None:
+    """Refuse a robot whose state, actions or cameras differ from those that a checkpoint or data were made with.
+
+    Args:
+        made_with: the robot file in there.
+        what: names it in messages, such as `the checkpoint NAME`.
 
     Raises:
         UserError: names the first entry that differs, in both files.
     """
-    for key, found, expected in layout_differences(checkpoint_robot, robot):
+    for key, found, expected in layout_differences(made_with, robot):
         raise UserError(
-            f"{robot.path}: {key} is {found}, but the checkpoint {checkpoint_name} was trained with {expected}; "
-            "use a checkpoint made for this robot, or train one with this robot file."
+            f"{robot.path}: {key} is {found}, but {what} was made with {expected}; name the "
+            "robot file that it was made with, or make it anew with this one."
         )

@@ -35,7 +35,7 @@ def with_robot(
     """
     embodiment, added = robot.embodiment, []
     if embodiment in checkpoint.robots:
-        check_same_layout(checkpoint.robots[embodiment], robot, name)
+        check_same_layout(checkpoint.robots[embodiment], robot, f"the checkpoint {name}")
     if embodiment not in checkpoint.model.config.embodiments:
         checkpoint.model.add_embodiment(embodiment, embodiment_of(robot, frames.horizon))
         added.append("a new head")

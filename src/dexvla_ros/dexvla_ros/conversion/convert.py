@@ -183,7 +183,7 @@ class _Worker:
     def _check_robot(self, bag: Path, metadata: EpisodeMetadata | None) -> None:
         if metadata is not None and metadata.robot_file != self.robot.text:
             recorded = parse_robot(metadata.robot_file, bag / f"{metadata.robot}.yaml")
-            check_same_layout(recorded, self.robot, f"(the bag {bag})")
+            check_same_layout(recorded, self.robot, f"the bag {bag}")
 
     def _check_alignment(self, bag: Path, alignment: Alignment) -> None:
         if not alignment.frames:

@@ -1,4 +1,4 @@
-"""Pixels in the encodings of sensor_msgs/Image to RGB: through cv_bridge where it can be used, through OpenCV elsewhere.
+"""Pixels of sensor_msgs/Image to RGB: through cv_bridge where it can be used, through OpenCV elsewhere.
 
 Both give the same numbers: cv_bridge calls OpenCV with the codes that stand here, see
 https://github.com/ros-perception/vision_opencv/blob/rolling/cv_bridge/src/cv_bridge.cpp.
@@ -54,8 +54,10 @@ FORMATS = {
     "16UC1": PixelFormat(1, dtype=np.uint16),
 }
 
-# Grey level of a depth: the pictures of a policy have 8 bits, and 2.55 m are beyond a table's far edge.
+# A policy's pictures have 8 bits; 2.55 m reach beyond the far edge of a table.
 DEPTH_MM_PER_LEVEL = 10
+_DEPTH_LEVELS = (np.arange(65536) + DEPTH_MM_PER_LEVEL // 2) // DEPTH_MM_PER_LEVEL
+_DEPTH_LEVELS = np.minimum(_DEPTH_LEVELS, 255).astype(np.uint8)
 
 
 def find_bridge():
@@ -104,22 +106,19 @@ def through_bridge(bridge, message: Image, pixels: np.ndarray) -> np.ndarray:
 def through_opencv(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """`to_rgb` with OpenCV."""
     if encoding == "mono16":
-        pixels = brightness_to_8_bits(pixels)
+        return brightness_to_rgb(pixels)
     return cv2.cvtColor(pixels, FORMATS[encoding].code)
 
 
-def brightness_to_8_bits(brightness: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 1) uint16 to uint8: v * 255 / 65535, rounded, as cv_bridge does."""
-    return cv2.convertScaleAbs(brightness, alpha=255 / 65535)
+def brightness_to_rgb(brightness: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 1) uint16 to (H, W, 3) uint8 grey: v * 255 / 65535, rounded, as in cv_bridge."""
+    return cv2.cvtColor(cv2.convertScaleAbs(brightness, alpha=255 / 65535), cv2.COLOR_GRAY2RGB)
 
 
 def depth_to_rgb(depth_mm: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 1) uint16 depth in mm to (H, W, 3) uint8 grey, far is bright.
 
-    One level is 10 mm, rounded; from 2.55 m on it is 255, and 0 (nothing measured) stays 0. The scale is fixed,
-    not the picture's own, so that one grey means one distance in every picture that a policy sees.
+    One level is 10 mm, rounded; from 2.55 m on it is 255, and 0 (nothing measured) stays 0. The scale is
+    fixed, not the picture's own: one grey means one distance in every picture that a policy sees.
     """
     return cv2.cvtColor(_DEPTH_LEVELS[depth_mm], cv2.COLOR_GRAY2RGB)
-
-
-_DEPTH_LEVELS = np.minimum((np.arange(65536) + DEPTH_MM_PER_LEVEL // 2) // DEPTH_MM_PER_LEVEL, 255).astype(np.uint8)
