@@ -22,8 +22,8 @@ class Capture:
 
     Attributes:
         frame: the camera's optical frame.
-        decode: gives the image as (H, W, 3) uint8 RGB at the camera's size, or raises InvalidObservation; called
-            only for images that become part of an observation.
+        decode: gives the image as (H, W, 3) uint8 RGB at the camera's size, or raises InvalidObservation;
+            called only for images that become part of an observation.
     """
 
     stamp_ns: int
@@ -69,8 +69,8 @@ class MatchedObservation:
 class ObservationAssembler:
     """Makes an observation whenever there is a newest set of images, one per camera, that belong together.
 
-    Its state is the newest one that is not newer than the images, decided only once joint_states have got as far as
-    the images: so it does not depend on which of them arrives first, live or out of a recording.
+    Its state is the newest one that is not newer than the images, decided only once joint_states have got as
+    far as the images: so it does not depend on which of them arrives first, live or out of a recording.
 
     Args:
         slop_s: greatest difference between the stamps of images, and of the joint state and the images.

@@ -100,8 +100,8 @@ def picture(robot) -> Callable[[str, int], np.ndarray]:
 
 @pytest.fixture
 def make_script(robot, picture, request, state_at, command_at):
-    """An episode of `frames` observations at 10 Hz from the test module's START_NS on, joint states at 100 Hz in a
-    shuffled order, slow commands.
+    """An episode of `frames` observations at 10 Hz from the test module's START_NS on, joint states at 100 Hz
+    in a shuffled order, slow commands.
     """
     start_ns = request.module.START_NS
 

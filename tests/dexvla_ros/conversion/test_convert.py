@@ -87,7 +87,9 @@ def test_a_second_conversion_adds_only_what_is_new(bag, make_script, tmp_path):
 
 def test_an_episode_with_a_hole_is_refused_and_the_silent_topics_are_named(make_script, tmp_path):
     bag = make_script(20, missing=(8, 9)).write(tmp_path / "episode")
-    with pytest.raises(UserError, match=r"holes, the first: /cameras/scene/image_raw: nothing for 0\.300 s .*--allow-gaps"):
+    with pytest.raises(
+        UserError, match=r"holes, the first: /cameras/scene/image_raw: nothing for 0\.300 s .*--allow-gaps"
+    ):
         convert([bag], tmp_path / "out")
     assert not (tmp_path / "out/meta/info.json").exists()
 
@@ -116,8 +118,7 @@ def test_one_bad_bag_stops_nothing_and_is_reported(bag, make_script, tmp_path):
 def test_frames_before_the_first_command_are_left_out_and_counted(make_script, tmp_path):
     script = make_script(20)
     script.entries = [
-        entry for entry in script.entries
-        if "trajectory" not in entry[0] or entry[2] > START_NS + 500_000_000
+        entry for entry in script.entries if "trajectory" not in entry[0] or entry[2] > START_NS + 500_000_000
     ]
     (report,) = convert([script.write(tmp_path / "episode")], tmp_path / "out")
     assert report.before_first_command == 6
@@ -209,7 +210,11 @@ def test_a_bag_without_metadata_needs_robot_and_instruction(make_script, tmp_pat
 def test_only_successes_if_asked_for(bag, make_script, tmp_path):
     failed = make_script(5).write(tmp_path / "episode_000002", outcome="failure")
     good, left_out = convert([bag, failed], tmp_path / "out", only_success=True)
-    assert (good.result, left_out.result, left_out.reason) == ("converted", "skipped", "its outcome is failure")
+    assert (good.result, left_out.result, left_out.reason) == (
+        "converted",
+        "skipped",
+        "its outcome is failure",
+    )
 
 
 def test_a_robot_with_another_layout_is_refused(bag, robot, tmp_path):

@@ -55,7 +55,9 @@ class Witness:
             node.create_subscription(
                 JointTrajectory,
                 controller.topic,
-                lambda message, name=controller.name: self.history.add(name, trajectory_from_message(message), 0.0),
+                lambda message, name=controller.name: self.history.add(
+                    name, trajectory_from_message(message), 0.0
+                ),
                 COMMAND,
             )
 
@@ -97,7 +99,9 @@ def recorded(robot, tmp_path_factory):
         bag = recorder.start("put the red cube in the tray", "witness")
         goals = ActionClient(client.node, ExecuteTask, "execute_task")
         client.wait_until(goals.server_is_ready, PATIENCE_S, "the task can be given")
-        sent = goals.send_goal_async(ExecuteTask.Goal(instruction="put the red cube in the tray", timeout_s=60.0))
+        sent = goals.send_goal_async(
+            ExecuteTask.Goal(instruction="put the red cube in the tray", timeout_s=60.0)
+        )
         client.wait_for(sent, PATIENCE_S, "the goal is answered")
         client.wait_until(lambda: len(witness.chunks) > 2, PATIENCE_S, "the robot acts")
         end_s = client.now_s() + TASK_S
@@ -112,7 +116,9 @@ def frames(recorded, robot):
     witness, bag = recorded
     with BagReader(bag) as reader:
         topics = EpisodeTopics.find(robot, reader.types, "", bag)
-        alignment = Aligner(bag, robot, topics, robot.rates.action_hz, 0.04).align(reader.messages(topics.all()))
+        alignment = Aligner(bag, robot, topics, robot.rates.action_hz, 0.04).align(
+            reader.messages(topics.all())
+        )
         assert len(alignment.segments) == 1, [gap.sentence() for gap in alignment.gaps]
         pictures = list(read_pictures(reader, topics.cameras, alignment.segments[0], "model"))
     return [(frame, images) for frame, images in pictures if frame.stamp_ns in witness.observations]
@@ -150,7 +156,10 @@ def test_images_and_stamps_are_equal_before_encoding(recorded, frames):
 def test_action_chunks_in_the_bag_are_those_that_the_policy_made(recorded):
     witness, bag = recorded
     with BagReader(bag) as reader:
-        kept = {m.stamp_s: m for m in (action_chunk_from_message(b.message) for b in reader.messages(["/action_chunk"]))}
+        kept = {
+            m.stamp_s: m
+            for m in (action_chunk_from_message(b.message) for b in reader.messages(["/action_chunk"]))
+        }
     common = [chunk for chunk in witness.chunks if chunk.stamp_s in kept]
     assert len(common) > 15
     for chunk in common:
@@ -174,7 +183,9 @@ def test_the_dataset_holds_the_same_and_its_video_is_close(recorded, frames, rob
         stamp_ns = int(stamps_ns[number])
         seen = witness.observations[stamp_ns]
         assert np.array_equal(states[row], seen.state.positions.astype(np.float32))
-        assert np.array_equal(chunks[row, 0], witness.history.action(stamp_ns / 1_000_000_000).astype(np.float32))
+        assert np.array_equal(
+            chunks[row, 0], witness.history.action(stamp_ns / 1_000_000_000).astype(np.float32)
+        )
         for role, image in seen.images.items():
             squares[role].append(np.square(pictures[role][row].astype(float) - image).mean())
     for role, errors in squares.items():

@@ -36,9 +36,10 @@ class _Sent:
 class CommandHistory:
     """The commanded action vector at any time, out of the trajectories that were streamed.
 
-    A trajectory counts from its stamp on, or from when it was received if that is 0, and until a later one counts; after
-    its last point a controller stays there. Which of two overlapping messages is read makes no difference, since streams
-    begin with motion that is committed; by the stamp it is the same for everybody who listens.
+    A trajectory counts from its stamp on, or from when it was received if that is 0, and until a later one
+    counts; after its last point a controller stays there. Which of two overlapping messages is read makes no
+    difference, since streams begin with motion that is committed; by the stamp it is the same for everybody
+    who listens.
     """
 
     robot: RobotDescription
@@ -68,7 +69,11 @@ class CommandHistory:
         lead_in = None
         if before is not None and first_s > 0.0:
             ends = np.stack([before, spline.sample(first_s)], axis=1)
-            known = [ends[0], None if velocities is None else ends[1], None if accelerations is None else ends[2]]
+            known = [
+                ends[0],
+                None if velocities is None else ends[1],
+                None if accelerations is None else ends[2],
+            ]
             lead_in = Spline(np.array([0.0, first_s]), *known)
         sent.insert(index, _Sent(start_s, first_s, spline, lead_in))
 
@@ -94,7 +99,12 @@ def _checked(trajectory: JointTrajectory, joints: tuple[str, ...]):
             f"it is for the joints {', '.join(trajectory.joints) or 'none'}, the controller has {', '.join(joints)}"
         )
     times_s = np.asarray(trajectory.times_s, dtype=np.float64)
-    if not len(times_s) or not np.isfinite(times_s).all() or times_s[0] < 0.0 or (np.diff(times_s) <= 0.0).any():
+    if (
+        not len(times_s)
+        or not np.isfinite(times_s).all()
+        or times_s[0] < 0.0
+        or (np.diff(times_s) <= 0.0).any()
+    ):
         raise InvalidTrajectory("its points are not in a strict order of time")
     columns = [trajectory.joints.index(joint) for joint in joints]
     fields = []

@@ -10,8 +10,8 @@ _ROWS = 256
 def pack_backbone(backbone: Backbone) -> None:
     """Make the backbone, in place, as fast as it gets on a CPU; elsewhere nothing changes.
 
-    What it computes stays the same but for rounding. It can be neither trained nor saved afterwards. The table of
-    embeddings stays beside the output layer that shares its weights.
+    What it computes stays the same but for rounding. It can be neither trained nor saved afterwards. The
+    table of embeddings stays beside the output layer that shares its weights.
     """
     backbone.requires_grad_(False)
     pack_linears(backbone.qwen, _ROWS)

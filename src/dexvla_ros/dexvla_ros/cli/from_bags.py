@@ -7,43 +7,69 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from dexvla_ros.cli.exit_codes import USER_ERROR
 
 
 def from_bags(
-    bags: Annotated[list[Path], typer.Argument(help="Bags, or folders of bags, as `dexvla record` writes them.")],
-    out: Annotated[Path, typer.Option(help="Folder of the dataset; made if absent, added to if it is there.")],
+    bags: Annotated[
+        list[Path], typer.Argument(help="Bags, or folders of bags, as `dexvla record` writes them.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the dataset; made if absent, added to if it is there.")
+    ],
     robot: Annotated[
-        str, typer.Option(help="Robot: a name in config/robots, or a robot file. Default: the one in the first bag.")
+        str,
+        typer.Option(
+            help="Robot: a name in config/robots, or a robot file. Default: the one in the first bag."
+        ),
     ] = "",
     rate_hz: Annotated[
-        float, typer.Option("--rate", min=0.0, help="Frames per s. Default: the robot file's rates.action_hz.")
+        float,
+        typer.Option("--rate", min=0.0, help="Frames per s. Default: the robot file's rates.action_hz."),
     ] = 0.0,
     image_size: Annotated[
-        str, typer.Option(help="camera: images as they were recorded; model: as small as the model sees them.")
+        str,
+        typer.Option(help="camera: images as they were recorded; model: as small as the model sees them."),
     ] = "camera",
     slop_s: Annotated[
-        float, typer.Option("--slop", min=0.0, help="Greatest difference in time within one frame, s; as camera_node's.")
+        float,
+        typer.Option(
+            "--slop", min=0.0, help="Greatest difference in time within one frame, s; as camera_node's."
+        ),
     ] = 0.04,
     allow_gaps: Annotated[
-        bool, typer.Option("--allow-gaps", help="Make an episode of each stretch between holes, not refuse the bag.")
+        bool,
+        typer.Option(
+            "--allow-gaps", help="Make an episode of each stretch between holes, not refuse the bag."
+        ),
     ] = False,
     only_success: Annotated[
         bool, typer.Option("--only-success", help="Leave out episodes that were not judged a success.")
     ] = False,
-    instruction: Annotated[str, typer.Option(help="What the robot was told, for bags that do not say it.")] = "",
+    instruction: Annotated[
+        str, typer.Option(help="What the robot was told, for bags that do not say it.")
+    ] = "",
     namespace: Annotated[str, typer.Option(help="Namespace in which the robot's topics were recorded.")] = "",
     processes: Annotated[int, typer.Option(min=0, help="Bags at a time; 0 means one per CPU core.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON on standard output.")
+    ] = False,
 ) -> None:
     """Convert bags into a LeRobot dataset, with the code by which the live nodes see the robot.
 
-    Frames stand where images, joint states and commands belong together; nothing is filled in. A bag with a hole is
-    refused and the topic that was silent is named. A conversion that was interrupted goes on where it stopped when the
-    same command is given again; bags are never changed.
+    Frames stand where images, joint states and commands belong together; nothing is filled in. A bag with a
+    hole is refused and the topic that was silent is named. A conversion that was interrupted goes on where it
+    stopped when the same command is given again; bags are never changed.
     """
     from dexvla_model.errors import UserError
     from dexvla_ros.conversion.convert import ConversionJob, convert_bags
@@ -55,12 +81,20 @@ def from_bags(
     job = ConversionJob(
         tuple(bags), out, robot, rate_hz, slop_s, image_size, allow_gaps, only_success, instruction, namespace
     )
-    columns = (TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("converting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True)) as progress:
         bar = progress.add_task("")
 
         def on_report(report, total: int) -> None:
-            progress.update(bar, advance=1, total=total, description=f"{Path(report.bag).name}: {report.result}")
+            progress.update(
+                bar, advance=1, total=total, description=f"{Path(report.bag).name}: {report.result}"
+            )
 
         reports = convert_bags(job, processes or os.cpu_count() or 1, progress=on_report)
     refused = [report for report in reports if report.result == REFUSED]

@@ -185,7 +185,9 @@ class Aligner:
         gaps = []
         for topic in (*self._topics.cameras, self._topics.joint_states):
             stamps_ns = np.sort(np.array(self._stamps_ns[topic], dtype=np.int64))
-            inside = stamps_ns[(stamps_ns > hole.after_ns - period_ns) & (stamps_ns < hole.before_ns + period_ns)]
+            inside = stamps_ns[
+                (stamps_ns > hole.after_ns - period_ns) & (stamps_ns < hole.before_ns + period_ns)
+            ]
             edges = np.concatenate([[hole.after_ns - period_ns], inside, [hole.before_ns + period_ns]])
             longest = int(np.argmax(np.diff(edges)))
             allowed_ns = 1.5 * period_ns if topic in self._topics.cameras else self._slop_s * 1e9

@@ -27,8 +27,8 @@ class BagMessage:
 class BagReader:
     """A rosbag2 directory (MCAP or SQLite), opened for reading; a context manager. The bag is never written to.
 
-    Messages are decoded by ROS itself, as they are for the live nodes. rosbags' own decoder expects padding after an
-    empty list of floats, which Fast CDR does not write: it fails on trajectories without efforts.
+    Messages are decoded by ROS itself, as they are for the live nodes. rosbags' own decoder expects padding
+    after an empty list of floats, which Fast CDR does not write: it fails on trajectories without efforts.
 
     Raises:
         UserError: there is no bag, it was cut off, or it cannot be read.
@@ -37,14 +37,18 @@ class BagReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_dir():
-            raise UserError(f"{path}: there is no such bag (needed: a folder with metadata.yaml and .mcap files).")
+            raise UserError(
+                f"{path}: there is no such bag (needed: a folder with metadata.yaml and .mcap files)."
+            )
         if is_cut_off(path):
             raise UserError(f"{path}: this bag was cut off; run: dexvla record --repair {path}")
         try:
             self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
         except (AnyReaderError, OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path}: this bag cannot be read ({error}); check it with ros2 bag info.") from error
+            raise UserError(
+                f"{path}: this bag cannot be read ({error}); check it with ros2 bag info."
+            ) from error
 
     def __enter__(self) -> "BagReader":
         return self

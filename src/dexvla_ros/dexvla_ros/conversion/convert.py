@@ -81,7 +81,9 @@ def convert_bags(
         known = writer.sources()
         first = writer.next_index()
         new = [bag for bag in bags if source_name(bag) not in known]
-        reports = [BagReport(str(bag), SKIPPED, "the dataset has it already") for bag in bags if bag not in new]
+        reports = [
+            BagReport(str(bag), SKIPPED, "the dataset has it already") for bag in bags if bag not in new
+        ]
         for report in reports:
             progress(report, len(bags))
         items = [(bag, first + number * _PIECES_MAX) for number, bag in enumerate(new)]
@@ -188,7 +190,11 @@ class _Worker:
     def _check_alignment(self, bag: Path, alignment: Alignment) -> None:
         if not alignment.frames:
             refused = "; ".join(f"{topic}: {why}" for topic, (why, _) in alignment.refused.items())
-            reason = f"first refusal: {refused}" if refused else "images, joint states and commands never overlap in time"
+            reason = (
+                f"first refusal: {refused}"
+                if refused
+                else "images, joint states and commands never overlap in time"
+            )
             if alignment.before_first_command:
                 reason = "the robot was never commanded while it was seen"
             raise UserError(f"{bag}: there is not one whole frame in it ({reason}); leave this bag out.")
@@ -198,7 +204,9 @@ class _Worker:
                 "--allow-gaps to make an episode of each stretch between them, or leave this bag out."
             )
         if len(alignment.segments) > _PIECES_MAX:
-            raise UserError(f"{bag}: the episode falls into {len(alignment.segments)} pieces; leave this bag out.")
+            raise UserError(
+                f"{bag}: the episode falls into {len(alignment.segments)} pieces; leave this bag out."
+            )
 
     def _write(
         self,

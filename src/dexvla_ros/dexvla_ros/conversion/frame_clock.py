@@ -18,11 +18,13 @@ class Hole:
     ticks: int
 
 
-def choose_frames(observations: Iterable[tuple[int, _Item]], rate_hz: float) -> Iterator[tuple[int, _Item] | Hole]:
+def choose_frames(
+    observations: Iterable[tuple[int, _Item]], rate_hz: float
+) -> Iterator[tuple[int, _Item] | Hole]:
     """For each tick the observation nearest to it, no further than half a period away; a hole where there is none.
 
-    The first observation is the first tick. The ticks follow slowly what the cameras' clock really does: 29.97 Hz is
-    neither thinned out nor full of holes at 30 Hz.
+    The first observation is the first tick. The ticks follow slowly what the cameras' clock really does:
+    29.97 Hz is neither thinned out nor full of holes at 30 Hz.
 
     Args:
         observations: (stamp_ns, anything), stamps increasing.

@@ -25,7 +25,10 @@ def at_camera_size(image: np.ndarray, camera: Camera) -> np.ndarray:
     return image
 
 
-SIZES: Mapping[str, Callable[[np.ndarray, Camera], np.ndarray]] = {"camera": at_camera_size, "model": resize_image}
+SIZES: Mapping[str, Callable[[np.ndarray, Camera], np.ndarray]] = {
+    "camera": at_camera_size,
+    "model": resize_image,
+}
 
 
 def read_pictures(
@@ -62,7 +65,13 @@ def read_pictures(
 
 
 def _decode(
-    bag: Path, topic: str, message, camera: Camera, size: str, shapes: dict[str, tuple[int, ...]], stamp_ns: int
+    bag: Path,
+    topic: str,
+    message,
+    camera: Camera,
+    size: str,
+    shapes: dict[str, tuple[int, ...]],
+    stamp_ns: int,
 ) -> np.ndarray:
     decode = compressed_from_message if camera.transport == "compressed" else image_from_message
     try:

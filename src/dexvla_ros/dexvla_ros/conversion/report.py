@@ -51,7 +51,9 @@ class BagReport:
         """What a person should know besides the numbers, a sentence each."""
         remarks = [f"{self.reason}"] if self.reason else []
         remarks += [gap.sentence() for gap in self.gaps]
-        remarks += [f"{topic}: {n} messages refused, {why}" for topic, (why, n) in self.refused_messages.items()]
+        remarks += [
+            f"{topic}: {n} messages refused, {why}" for topic, (why, n) in self.refused_messages.items()
+        ]
         if self.before_first_command:
             remarks.append(f"{self.before_first_command} frames before the first command left out")
         return remarks
