@@ -171,20 +171,30 @@ def load_robot(name_or_path: str | Path) -> RobotDescription:
     Raises:
         UserError: no such robot, or the file has an error (names file, line or key, found, allowed).
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        known = list_resources("config/robots", ".yaml")
-        if str(name_or_path) not in known:
-            raise UserError(
-                f"There is no robot named {str(name_or_path)!r} in config/robots (allowed: {', '.join(known)}); "
-                "name one of these or give the path of a robot file that ends in .yaml."
-            )
-        path = find_resource(f"config/robots/{name_or_path}.yaml")
+    path = robot_file_path(name_or_path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the robot file cannot be read ({error}); correct the path.") from error
     return parse_robot(text, path)
+
+
+def robot_file_path(name_or_path: str | Path) -> Path:
+    """The path of `config/robots/NAME.yaml`, or the one given where it ends in .yaml; the file may be missing there.
+
+    Raises:
+        UserError: no robot has that name.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    known = list_resources("config/robots", ".yaml")
+    if str(name_or_path) not in known:
+        raise UserError(
+            f"There is no robot named {str(name_or_path)!r} in config/robots (allowed: {', '.join(known)}); "
+            "name one of these or give the path of a robot file that ends in .yaml."
+        )
+    return find_resource(f"config/robots/{name_or_path}.yaml")
 
 
 def parse_robot(text: str, path: Path) -> RobotDescription:
@@ -195,7 +205,7 @@ def parse_robot(text: str, path: Path) -> RobotDescription:
     """
     reader = parse_yaml(text, path)
     urdf = reader.mapping("urdf")
-    urdf_path = _find_urdf(urdf.text("file"), path)
+    urdf_path = find_urdf(urdf.text("file"), path)
     urdf_arguments = {key: str(value) for key, value in urdf.mapping("arguments", optional=True).all().items()}
     urdf.finish()
     name = reader.text("name")
@@ -238,7 +248,12 @@ def parse_robot(text: str, path: Path) -> RobotDescription:
     )
 
 
-def _find_urdf(file: str, robot_path: Path) -> Path:
+def find_urdf(file: str, robot_path: Path) -> Path:
+    """The URDF that a robot file names: beside that file, or among the resources.
+
+    Raises:
+        UserError: it is in neither place.
+    """
     beside = (robot_path.parent / file).resolve()
     if Path(file).is_absolute() or beside.is_file():
         return beside
@@ -345,7 +360,7 @@ def _read_limits(reader: MappingReader, joints: tuple[str, ...], known: dict) ->
         unit = urdf.unit
         lower = entry.number(f"lower_{unit}", urdf.lower, urdf.upper, default=urdf.lower)
         upper = entry.number(f"upper_{unit}", lower, urdf.upper, default=urdf.upper)
-        velocity = entry.number(f"velocity_{unit}_s", 1e-6, urdf.velocity, default=urdf.velocity)
+        velocity = entry.number(f"velocity_{unit}_s", 1e-6, urdf.velocity or math.inf, default=urdf.velocity)
         limits[joint] = JointLimits(
             lower=lower,
             upper=upper,

@@ -26,7 +26,7 @@ SUBCOMMANDS = {
     "eval": "evaluate",
 }
 # Commands with subcommands of their own: the `app` of the module of that name.
-GROUPS = ("dataset", "checkpoint", "bench")
+GROUPS = ("robot", "dataset", "checkpoint", "bench")
 
 app = typer.Typer(
     name="dexvla",

@@ -1,4 +1,4 @@
-"""Everything that can be said of a robot before it runs: its file, URDF, controllers and checkpoint compared."""
+"""Everything that can be said of a robot before it runs: file, URDF, controllers, checkpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,13 @@ from dexvla_model.resources import find_resource, list_resources
 from dexvla_model.robot.check.controllers_file import check_controllers_file
 from dexvla_model.robot.check.finding import ERROR, WARNING, Finding, from_error
 from dexvla_model.robot.check.head import check_head, shipped_checkpoints
-from dexvla_model.robot.check.robot_file import check_robot_file, controllers_of
+from dexvla_model.robot.check.robot_file import (
+    action_joints_of,
+    check_robot_file,
+    controller_rate_of,
+    controllers_of,
+    home_of,
+)
 from dexvla_model.robot.check.urdf_facts import UrdfFacts
 from dexvla_model.robot.check.urdf_file import check_ros2_control, check_urdf
 from dexvla_model.robot.description import RobotDescription, find_urdf, parse_robot, robot_file_path
@@ -49,7 +55,7 @@ def check_robot(
         robot, stop = None, from_error(error, path)
         if (stop.file, stop.key) not in {(known.file, known.key) for known in findings}:
             findings.append(stop)
-    findings += _controller_files(content, path, robot, urdf)
+    findings += _controllers(content, path, urdf)
     if robot is not None:
         for folder in shipped_checkpoints(robot) if checkpoint is None else [checkpoint]:
             findings += check_head(robot, folder)
@@ -84,14 +90,13 @@ def _urdf(content: dict, path: Path, findings: list[Finding], hardware: str = ""
         return None
 
 
-def _controller_files(
-    content: dict, path: Path, robot: RobotDescription | None, urdf: UrdfFacts | None
-) -> Sequence[Finding]:
+def _controllers(content: dict, path: Path, urdf: UrdfFacts | None) -> Sequence[Finding]:
     findings: list[Finding] = []
     by_hardware = {
-        hardware: None if urdf is None else _urdf(content, path, findings, hardware) for hardware in ("mock", "real")
+        hardware: None if urdf is None else _urdf(content, path, findings, hardware)
+        for hardware in ("mock", "real")
     }
-    joints, home = ((), {}) if robot is None else (robot.action_joints, robot.home)
+    joints, home, rate = action_joints_of(content), home_of(content), controller_rate_of(content)
     for hardware, facts in by_hardware.items():
         if facts is not None:
             findings += check_ros2_control(facts, joints, home, hardware)
@@ -99,13 +104,12 @@ def _controller_files(
     if not files:
         text = "have no file in config/controllers: the controller manager of a real robot needs one."
         findings.append(Finding(WARNING, str(path), "controllers", text))
-    rate = None if robot is None else robot.rates.controller_hz
     for file in files:
         real = file.stem.endswith("_real") or (len(files) == 1)
         try:
             findings += check_controllers_file(
                 file, controllers_of(content), rate, by_hardware["real" if real else "mock"]
             )
-        except (UserError, OSError) as error:
-            findings.append(from_error(UserError(str(error)), file))
+        except UserError as error:
+            findings.append(from_error(error, file))
     return findings

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dexvla_model.errors import UserError
 from dexvla_model.robot.check.finding import ERROR, WARNING, Finding
 from dexvla_model.robot.check.urdf_facts import UrdfFacts
 from dexvla_model.robot.description import Controller
@@ -27,9 +28,12 @@ def check_controllers_file(
         urdf: expanded for the hardware that the file is for; None = not to be read.
 
     Raises:
-        UserError: the file is no YAML mapping.
+        UserError: the file cannot be read, or is no YAML mapping.
     """
-    content = parse_yaml(file.read_text(encoding="utf-8"), file).all()
+    try:
+        content = parse_yaml(file.read_text(encoding="utf-8"), file).all()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: the controllers file cannot be read ({error}).") from error
     sections = {name: _parameters(section) for name, section in content.items()}
     if "controller_manager" not in sections:
         yield Finding(ERROR, str(file), "controller_manager", "is missing; add it with its ros__parameters.")
@@ -44,14 +48,18 @@ def check_controllers_file(
         text = "is not declared: nobody would publish joint_states; add it."
         yield Finding(ERROR, str(file), f"controller_manager.{BROADCASTER}", text)
     if manager.get("enforce_command_limits") is True:
-        text = "is true: it would shrink steps of a stream whose limits are kept before sending; set it to false."
+        text = (
+            "is true: it would shrink steps of a stream whose limits are kept before "
+            "sending; set it to false."
+        )
         yield Finding(WARNING, str(file), "controller_manager.enforce_command_limits", text)
     for name in sections:
         if name not in declared:
             yield Finding(WARNING, str(file), name, "is no controller that controller_manager declares.")
     for name in declared:
         if name not in sections and name != BROADCASTER:
-            yield Finding(ERROR, str(file), name, "is missing: the controller is declared without parameters.")
+            text = "is missing: the controller is declared without parameters."
+            yield Finding(ERROR, str(file), name, text)
     for controller in controllers:
         yield from _streamed(file, controller, declared, sections)
     if urdf is not None:
@@ -63,6 +71,11 @@ def check_controllers_file(
 def _parameters(section: Any) -> Mapping[str, Any]:
     values = section.get("ros__parameters") if isinstance(section, Mapping) else None
     return values if isinstance(values, Mapping) else {}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list's entries, or the one that stands in its place."""
+    return tuple(map(str, value if isinstance(value, list) else [] if value is None else [value]))
 
 
 def _streamed(
@@ -80,12 +93,18 @@ def _streamed(
     parameters = sections.get(name)
     if parameters is None:
         return
-    joints = tuple(map(str, parameters.get("joints") or ()))
+    joints = _texts(parameters.get("joints"))
     if set(joints) != set(controller.joints):
-        text = f"claims {', '.join(joints) or 'none'}, but in the robot file it is {', '.join(controller.joints)}."
+        text = (
+            f"claims {', '.join(joints) or 'none'}, but in the robot file it is "
+            f"{', '.join(controller.joints)}."
+        )
         yield Finding(ERROR, str(file), f"{name}.joints", text)
     elif joints != controller.joints:
-        text = f"has the order {', '.join(joints)}, but in the robot file it is {', '.join(controller.joints)}."
+        text = (
+            f"has the order {', '.join(joints)}, but in the robot file it is "
+            f"{', '.join(controller.joints)}."
+        )
         yield Finding(ERROR, str(file), f"{name}.joints", text)
     for key, wanted in STREAMING.items():
         if parameters.get(key) is not wanted:
@@ -103,12 +122,14 @@ def _claims(
 ) -> Iterator[Finding]:
     """A controller's joints and interfaces against what the hardware offers."""
     key = "joints" if "joints" in parameters else "joint"
-    joints = parameters.get(key) or []
-    wanted = parameters.get("command_interfaces", [parameters.get("interface_name", "position")])
-    for joint in map(str, joints if isinstance(joints, list) else [joints]):
+    wanted = _texts(parameters.get("command_interfaces", parameters.get("interface_name", "position")))
+    for joint in _texts(parameters.get(key)):
         if joint not in urdf.limits:
             text = f"claims {joint!r}, but no such joint can be driven in {urdf.path}."
             yield Finding(ERROR, str(file), f"{name}.{key}", text)
         elif offered and not set(wanted) <= offered.get(joint, set()):
-            text = f"claims {joint}/{', '.join(wanted)}, but the ros2_control tags of {urdf.path} do not offer it."
+            text = (
+                f"claims {joint}/{', '.join(wanted)}, but the ros2_control tags of {urdf.path} do "
+                "not offer it."
+            )
             yield Finding(ERROR, str(file), f"{name}.{key}", text)

@@ -18,7 +18,7 @@ class Finding:
     """One thing that does not fit.
 
     Attributes:
-        severity: `error` when the robot would not start, move wrongly or refuse a policy; `warning` otherwise.
+        severity: `error` when the robot would not start, move wrongly or refuse a policy; else `warning`.
         file, key: where; `key` is dotted, or the name of a tag; empty = the whole file.
         text: what is found and what is to be done, as the rest of a sentence that begins with the key.
     """

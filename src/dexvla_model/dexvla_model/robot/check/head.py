@@ -12,7 +12,7 @@ from dexvla_model.robot.layout import layout_differences
 
 
 def shipped_checkpoints(robot: RobotDescription) -> list[Path]:
-    """The folders below checkpoints/ that have a head of the robot's embodiment, trained on a robot of its name."""
+    """The folders below checkpoints/ with a head of the robot's embodiment, for a robot of its name."""
     folders = []
     for name in list_resources("checkpoints"):
         folder = find_resource(f"checkpoints/{name}")
@@ -39,17 +39,24 @@ def check_head(robot: RobotDescription, folder: Path) -> Iterator[Finding]:
         return
     heads, file = heads_of(description), str(robot.path)
     if robot.embodiment not in heads:
-        text = f"is {robot.embodiment!r}, but the heads of the checkpoint {folder} are {', '.join(heads) or 'none'}."
+        text = (
+            f"is {robot.embodiment!r}, but the heads of the checkpoint {folder} are "
+            f"{', '.join(heads) or 'none'}."
+        )
         yield Finding(ERROR, file, "embodiment", text)
         return
     head = heads[robot.embodiment]
     trained = description.robots.get(robot.embodiment)
     if trained is None:
-        text = f"is without a robot file in {folder}: it cannot drive; import the checkpoint again with --robot."
+        text = (
+            f"is without a robot file in {folder}: it cannot drive; import the checkpoint "
+            "again with --robot."
+        )
         yield Finding(ERROR, str(folder / "config.json"), f"robots.{robot.embodiment}", text)
     else:
         for key, found, expected in layout_differences(trained, robot):
-            yield Finding(ERROR, file, key, f"is {found}, but the checkpoint {folder} was trained with {expected}.")
+            text = f"is {found}, but the checkpoint {folder} was trained with {expected}."
+            yield Finding(ERROR, file, key, text)
     if not head["statistics"]:
         text = "is missing: without statistics the head cannot drive."
         yield Finding(ERROR, str(folder / "statistics.json"), robot.embodiment, text)

@@ -1,4 +1,4 @@
-"""The robot file against its URDF: every joint, limit, unit and camera, also where loading stops at the first."""
+"""The robot file against its URDF: all joints, limits, units and cameras, not only the first mistake."""
 
 import difflib
 import math
@@ -10,8 +10,8 @@ from dexvla_model.robot.check.finding import ERROR, WARNING, Finding
 from dexvla_model.robot.check.urdf_facts import UrdfFacts
 from dexvla_model.robot.description import Controller
 
-# Beyond these a value is hardly meant in rad, rad/s, rad/s^2 or m: a little over one turn, five turns a second, what
-# no arm and no hand reaches, and longer than the table.
+# Beyond these a value is hardly meant in rad, rad/s, rad/s^2 or m: a little over one turn, five turns a
+# second, what no arm and no hand reaches, and longer than the table.
 TURN_RAD = 2.0 * math.pi + 0.3
 FAST_RAD_S = 30.0
 HASTY_RAD_S2 = 150.0
@@ -21,12 +21,12 @@ ROUNDING = 1e-9
 
 
 def check_robot_file(content: Mapping[str, Any], path: Path, urdf: UrdfFacts) -> Iterator[Finding]:
-    """Compare a robot file's YAML `content` with the URDF; what has another form than it should is passed over."""
+    """Compare a robot file's YAML `content` with the URDF; what has a wrong form is passed over."""
     yield from _joints(content, path, urdf)
     yield from _order(content, path, urdf)
     yield from _limits_and_home(content, path, urdf)
     yield from _cameras(content, path, urdf)
-    base = content.get("base_frame", "base_link")
+    base = str(content.get("base_frame", "base_link"))
     if base not in urdf.links:
         text = f"is {base!r}, but {urdf.path} has no such link; its root is {urdf.base!r}."
         yield Finding(ERROR, str(path), "base_frame", text)
@@ -39,6 +39,22 @@ def controllers_of(content: Mapping[str, Any]) -> list[Controller]:
         for entry in _entries(content, "controllers")
         if "name" in entry and isinstance(entry.get("joints"), list)
     ]
+
+
+def action_joints_of(content: Mapping[str, Any]) -> list[str]:
+    """The joints of `action`, in its order."""
+    return _layout(content, "action")
+
+
+def home_of(content: Mapping[str, Any]) -> dict[str, float]:
+    """The positions of `home` that are numbers, in rad or m."""
+    numbers = {str(joint): _number(value) for joint, value in _section(content, "home").items()}
+    return {joint: value for joint, value in numbers.items() if value is not None}
+
+
+def controller_rate_of(content: Mapping[str, Any]) -> float | None:
+    """`rates.controller_hz`, where it is a number."""
+    return _number(_section(content, "rates").get("controller_hz"))
 
 
 def _entries(content: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -57,7 +73,11 @@ def _section(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _joints(content: Mapping[str, Any], path: Path, urdf: UrdfFacts) -> Iterator[Finding]:
     """Joints that do not exist, follow another one, have another unit, or are forgotten."""
-    named = [(f"{key}[{i}].joint", j) for key in ("state", "action") for i, j in enumerate(_layout(content, key))]
+    named = [
+        (f"{key}[{index}].joint", joint)
+        for key in ("state", "action")
+        for index, joint in enumerate(_layout(content, key))
+    ]
     for index, controller in enumerate(_entries(content, "controllers")):
         joints = controller.get("joints")
         if isinstance(joints, list):
@@ -68,10 +88,14 @@ def _joints(content: Mapping[str, Any], path: Path, urdf: UrdfFacts) -> Iterator
         if joint in urdf.limits:
             continue
         if joint in urdf.followers:
-            text = f"is {joint!r}, but that joint of {urdf.path} follows another one; name the one it follows."
+            text = (
+                f"is {joint!r}, but that joint of {urdf.path} follows another one; name the one "
+                "it follows."
+            )
         else:
             near = difflib.get_close_matches(joint, urdf.limits, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"its moving joints are {', '.join(urdf.limits)}."
+            moving = f"its moving joints are {', '.join(urdf.limits)}."
+            remedy = f"did you mean {near[0]}?" if near else moving
             text = f"is {joint!r}, but no such joint moves in {urdf.path}; {remedy}"
         yield Finding(ERROR, str(path), key, text)
     for key in ("state", "action"):
@@ -80,10 +104,13 @@ def _joints(content: Mapping[str, Any], path: Path, urdf: UrdfFacts) -> Iterator
             if known is not None and entry.get("unit") != known.unit:
                 text = f"is {entry.get('unit')!r}, but {entry['joint']} moves in {known.unit}."
                 yield Finding(ERROR, str(path), f"{key}[{index}].unit", text)
-    actions = _layout(content, "action")
+    actions = action_joints_of(content)
     for joint in urdf.limits:
         if actions and joint not in actions:
-            text = f"has no {joint}, which moves in {urdf.path}: nothing will drive it; add it or fix it there."
+            text = (
+                f"has no {joint}, which moves in {urdf.path}: nothing will drive it; add it or "
+                "fix it there."
+            )
             yield Finding(WARNING, str(path), "action", text)
 
 
@@ -91,7 +118,10 @@ def _order(content: Mapping[str, Any], path: Path, urdf: UrdfFacts) -> Iterator[
     state, action = _layout(content, "state"), _layout(content, "action")
     if set(state) == set(action) and state != action:
         first = next(i for i, pair in enumerate(zip(state, action)) if pair[0] != pair[1])
-        text = f"is {state[first]!r}, but action[{first}].joint is {action[first]!r}: the same joints in two orders."
+        text = (
+            f"is {state[first]!r}, but action[{first}].joint is {action[first]!r}: the same "
+            "joints in two orders."
+        )
         yield Finding(WARNING, str(path), f"state[{first}].joint", text)
     for index, controller in enumerate(controllers_of(content)):
         joints = [joint for joint in controller.joints if joint in urdf.limits]
@@ -136,10 +166,10 @@ def _limits_and_home(content: Mapping[str, Any], path: Path, urdf: UrdfFacts) ->
 def _cameras(content: Mapping[str, Any], path: Path, urdf: UrdfFacts) -> Iterator[Finding]:
     angles, topics = urdf.opening_angles(), {}
     for index, camera in enumerate(_entries(content, "cameras")):
-        frame, topic = camera.get("frame"), camera.get("topic")
+        frame, topic = str(camera.get("frame")), str(camera.get("topic"))
         if frame not in urdf.links:
             optical = [link for link in sorted(urdf.links) if "optical" in link]
-            near = difflib.get_close_matches(str(frame), optical, n=1) or optical[:1]
+            near = difflib.get_close_matches(frame, optical, n=1) or optical[:1]
             remedy = f"did you mean {near[0]}?" if near else "add it, as urdf/macros/camera.xacro does."
             text = f"is {frame!r}, but {urdf.path} has no such link; {remedy}"
             yield Finding(ERROR, str(path), f"cameras[{index}].frame", text)
@@ -162,5 +192,6 @@ def _other_unit(value: float, lower: float, upper: float, unit: str) -> str:
     """The end of a sentence about a value out of range, which may be in degrees or millimetres."""
     scaled = value / 1000.0 if unit == "m" else math.radians(value)
     if lower <= scaled <= upper:
-        return f"; it looks like {'millimetres' if unit == 'm' else 'degrees'}, which would be {scaled:.4g} {unit}."
+        other = "millimetres" if unit == "m" else "degrees"
+        return f"; it looks like {other}, which would be {scaled:.4g} {unit}."
     return "; keep to it."

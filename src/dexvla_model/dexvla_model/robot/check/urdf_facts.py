@@ -1,5 +1,6 @@
 """What the checks have to know of a URDF."""
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ class UrdfFacts:
         try:
             return cls(path, ElementTree.fromstring(text), urdf_joint_limits(text))
         except ValueError as error:
-            raise UserError(f"{path}: limit is not readable in some joint ({error}); give numbers.") from error
+            raise UserError(
+                f"{path}: limit is not readable in some joint ({error}); give "
+                "numbers."
+            ) from error
 
     @cached_property
     def links(self) -> frozenset[str]:
@@ -45,15 +49,15 @@ class UrdfFacts:
     def base(self) -> str:
         """The link that is nobody's child."""
         children = {joint.find("child").get("link") for joint in self._attached()}
-        free = [link.get("name", "") for link in self.root.findall("link") if link.get("name") not in children]
-        return free[0] if free else ""
+        names = (link.get("name", "") for link in self.root.findall("link"))
+        return next((name for name in names if name not in children), "")
 
     def effort(self, joint: str) -> float:
         """The joint's effort limit in N m or N; 0 where none is given."""
         for element in self.root.findall("joint"):
             limit = element.find("limit")
             if element.get("name") == joint and limit is not None:
-                return float(limit.get("effort", 0.0))
+                return _number(limit.get("effort", "0"))
         return 0.0
 
     def chain(self, joint: str) -> tuple[str, ...]:
@@ -67,12 +71,12 @@ class UrdfFacts:
         return tuple(reversed(names))
 
     def opening_angles(self) -> dict[str, float]:
-        """Opening angle of every camera sensor, by its link and that link's fixed children; rad if it is right."""
+        """Opening angle of every camera sensor, by its link and the links fixed to it; meant in rad."""
         angles = {}
         for gazebo in self.root.iter("gazebo"):
             angle = gazebo.findtext("sensor/camera/horizontal_fov")
             if angle is not None:
-                angles[gazebo.get("reference", "")] = float(angle)
+                angles[gazebo.get("reference", "")] = _number(angle)
         for joint in self._attached():
             parent = joint.find("parent").get("link")
             if joint.get("type") == "fixed" and parent in angles:
@@ -92,10 +96,18 @@ class UrdfFacts:
         for joint in self.root.iterfind("ros2_control/joint"):
             value = joint.findtext("state_interface[@name='position']/param[@name='initial_value']")
             if value is not None:
-                starts[joint.get("name", "")] = float(value)
+                starts[joint.get("name", "")] = _number(value)
         return starts
 
     def _attached(self) -> list[ElementTree.Element]:
         """The joints of the kinematic tree; ros2_control's tags have joints too."""
         joints = self.root.findall("joint")
-        return [joint for joint in joints if joint.find("parent") is not None and joint.find("child") is not None]
+        return [one for one in joints if one.find("parent") is not None and one.find("child") is not None]
+
+
+def _number(text: str) -> float:
+    """Not a number where the text is none: every comparison with it fails, which is a finding."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

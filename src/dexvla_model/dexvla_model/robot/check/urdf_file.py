@@ -16,7 +16,10 @@ def check_urdf(urdf: UrdfFacts) -> Iterator[Finding]:
         largest, wide = max(ends, default=0.0), LONG_M if limit.unit == "m" else TURN_RAD
         other = "millimetres" if limit.unit == "m" else "degrees"
         if ends and limit.lower >= limit.upper:
-            text = f"is [{limit.lower:g}, {limit.upper:g}], which leaves no room to move; correct lower and upper."
+            text = (
+                f"is [{limit.lower:g}, {limit.upper:g}], which leaves no room to move; correct "
+                "lower and upper."
+            )
             yield Finding(ERROR, file, f"joint {joint} limit", text)
         elif largest > wide:
             text = f"reaches {largest:g} {limit.unit}, which looks like {other}."
@@ -24,13 +27,14 @@ def check_urdf(urdf: UrdfFacts) -> Iterator[Finding]:
         if limit.unit == "rad" and limit.velocity > FAST_RAD_S:
             text = f"has the velocity {limit.velocity:g} rad/s, which looks like degrees/s."
             yield Finding(WARNING, file, f"joint {joint} limit", text)
-        if urdf.effort(joint) <= 0.0:
+        if not urdf.effort(joint) > 0.0:
             text = "has no effort, which the simulation's servo needs; add it (N m, or N where it slides)."
             yield Finding(WARNING, file, f"joint {joint} limit", text)
     for link, angle in urdf.opening_angles().items():
         if not 0.0 < angle < math.pi:
             text = f"is {angle:g}, but it has to lie in (0, {math.pi:.4g}) rad"
-            text += f"; it looks like degrees, which would be {math.radians(angle):.4g} rad." if angle > 0 else "."
+            degrees = f"; it looks like degrees, which would be {math.radians(angle):.4g} rad."
+            text += degrees if angle > 0.0 else "."
             yield Finding(ERROR, file, f"horizontal_fov of {link}", text)
 
 
@@ -51,6 +55,6 @@ def check_ros2_control(
             text = "is no moving joint of the same file; correct the name."
             yield Finding(ERROR, file, f"ros2_control joint {joint}", text)
     for joint, start in urdf.start_positions().items():
-        if hardware == "mock" and joint in home and abs(start - home[joint]) > 1e-6:
+        if hardware == "mock" and joint in home and not abs(start - home[joint]) <= 1e-6:
             text = f"is {start:g}, but home.{joint} in the robot file is {home[joint]:g}."
             yield Finding(WARNING, file, f"ros2_control joint {joint} initial_value", text)
