@@ -64,8 +64,8 @@ class ExpertActor:
     ) -> ActionChunk:
         """The chunk that starts at `state.stamp_s`.
 
-        Rows of `prefix` (P, A), in rad, are returned as they are; rows of `scheduled` (R, A), in rad, are what
-        was planned behind them (see `SamplingConfig.continuity`).
+        Rows of `prefix` (P, A), in rad, are returned as they are; rows of `scheduled` (R, A), in rad, are
+        what was planned behind them (see `SamplingConfig.continuity`).
 
         Raises:
             InvalidObservation: the state has not the robot's length, or a joint's value is not finite.

@@ -38,8 +38,8 @@ class DexVLAConfig:
         expert: the expert's trunk; its `condition_width` must equal the backbone's width.
         embodiments: one for each head, by name.
         system: system text of the prompt; none when empty.
-        reasoning_includes_end: the `<|im_end|>` behind the reasoning counts as reasoning for the fusion, as in the
-            published training code; see `dexvla_model.vlm.prompt`.
+        reasoning_includes_end: the `<|im_end|>` behind the reasoning counts as reasoning for the fusion, as
+            in the published training code; see `dexvla_model.vlm.prompt`.
         max_reasoning_tokens: longest sub-step that is generated.
         sampling: how chunks are drawn from the expert.
     """

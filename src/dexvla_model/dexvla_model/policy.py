@@ -73,8 +73,8 @@ class Policy(Protocol):
 
         Args:
             prefix: (P, A) rad, positions that are already committed for rows 0 to P - 1 of that chunk.
-            scheduled: (R, A) rad, positions that the chunk before had for the rows behind them: the new chunk may
-                differ, but should not without a reason.
+            scheduled: (R, A) rad, positions that the chunk before had for the rows behind them: the new chunk
+                may differ, but should not without a reason.
 
         Raises:
             InvalidOutput: the chunk is not finite.

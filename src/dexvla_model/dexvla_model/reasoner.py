@@ -29,8 +29,8 @@ class Reasoner:
     calls of `forget`.
 
     Args:
-        pack_weights: bring the backbone's weights, at the first cycle, into the order in which a CPU multiplies
-            them fastest; it can be neither trained nor saved from then on.
+        pack_weights: bring the backbone's weights, at the first cycle, into the order in which a CPU
+            multiplies them fastest; it can be neither trained nor saved from then on.
     """
 
     def __init__(self, model: DexVLA, prompt: Prompt, pack_weights: bool = False) -> None:

@@ -19,8 +19,8 @@ equal could change places. How that is kept out depends on the type:
   hundred.
 - bfloat16, float16 and TF32: rounding is about 1e-2 of a logit, nearly every cycle has a tie, and so the
   *rounding itself* is made independent of the draft. Behind the prompt, every pass takes the same number of
-  rows, filled up with padding, over a cache of fixed length. A row's arithmetic does not depend on what stands
-  in the other rows, so that hidden states with and without a draft are equal bit for bit.
+  rows, filled up with padding, over a cache of fixed length. A row's arithmetic does not depend on what
+  stands in the other rows, so that hidden states with and without a draft are equal bit for bit.
 """
 
 from collections.abc import Sequence

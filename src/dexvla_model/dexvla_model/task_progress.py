@@ -9,8 +9,8 @@ from dexvla_model.policy import SubStep
 class TaskProgress:
     """Collects the sub-steps of one task.
 
-    A single "done" may be a slip of the tongue, so the task counts as finished only when the policy has said it in
-    `confirmations` answers in a row, over at least `confirm_s` seconds of observations.
+    A single "done" may be a slip of the tongue, so the task counts as finished only when the policy has said
+    it in `confirmations` answers in a row, over at least `confirm_s` seconds of observations.
     """
 
     confirmations: int = 3

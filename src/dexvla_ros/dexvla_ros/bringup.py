@@ -44,8 +44,8 @@ class GraphOptions:
 
     Attributes:
         robot: name or path of the robot file. task: name of the simulated task; empty = the robot's own.
-        policy: `scripted`, or name or path of a checkpoint; empty = the one that ships for robot and task, and in
-            simulation, where none ships, `scripted`.
+        policy: `scripted`, or name or path of a checkpoint; empty = the one that ships for robot and task,
+            and in simulation, where none ships, `scripted`.
         seed: of the simulated world.
         record_commands: file for the controllers' commands; empty = none.
         viewer: show the simulated world in a window.

@@ -29,8 +29,8 @@ class DemonstrationJob:
     """What to record.
 
     Attributes:
-        policy: who drives, "scripted" or a checkpoint folder. The labels are the demonstrator's in either case, so
-            that a learned policy's own mistakes are shown a way out of (DAgger, Ross et al. 2011).
+        policy: who drives, "scripted" or a checkpoint folder. The labels are the demonstrator's in either
+            case, so that a learned policy's own mistakes are shown a way out of (DAgger, Ross et al. 2011).
         disturb: push the robot off its way in some episodes.
         timeout_s: longest episode, in simulated s; short ones give many scenes cheaply.
         start_rad: if given, every episode starts so far from home (standard deviation per arm joint).

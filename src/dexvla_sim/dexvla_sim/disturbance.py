@@ -1,7 +1,8 @@
 """Disturbed demonstrations: a robot that is pushed off its way shows how to get back on it.
 
-A policy that only ever saw undisturbed episodes cannot recover from its own first mistake (Ross & Bagnell 2010). The
-labels stay right, because the demonstrator answers at every frame for the state that the robot really is in.
+A policy that only ever saw undisturbed episodes cannot recover from its own first mistake (Ross & Bagnell
+2010). The labels stay right, because the demonstrator answers at every frame for the state that the robot
+really is in.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,8 @@
 """One episode without ROS: the same observations, policy, streamer and controllers as in the graph, in simulated time.
 
-Inference takes simulated time here as it takes real time in the graph (`InferenceLatency`), so the policy is judged
-under the delays that it will run with. Everything is a function of the seeds: two rollouts alike are equal.
+Inference takes simulated time here as it takes real time in the graph (`InferenceLatency`), so the policy is
+judged under the delays that it will run with. Everything is a function of the seeds: two rollouts alike are
+equal.
 """
 
 from collections.abc import Callable
@@ -66,8 +67,8 @@ class Rollout:
     """Runs episodes of one policy in one simulation.
 
     Attributes:
-        on_observation: called with an observation at every period of the robot's observation rate, whether the policy
-            is free to take it or not; without it only those that the policy takes are rendered.
+        on_observation: called with an observation at every period of the robot's observation rate, whether
+            the policy is free to take it or not; without it only those that the policy takes are rendered.
         on_reset: called right after a reset, such as to put the robot elsewhere.
         change_chunk: replaces a chunk before it is streamed, to disturb the robot.
     """

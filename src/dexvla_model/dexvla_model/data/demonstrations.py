@@ -1,7 +1,8 @@
 """Demonstrations on disk: one folder, one `dataset.json`, one compressed .npz per episode.
 
-Every frame holds what the policy would see there and what the demonstrator would do *from there* (its whole action
-chunk), so that frames of disturbed episodes, or of episodes that another policy drove, are right labels as well.
+Every frame holds what the policy would see there and what the demonstrator would do *from there* (its whole
+action chunk), so that frames of disturbed episodes, or of episodes that another policy drove, are right
+labels as well.
 """
 
 import json
@@ -28,10 +29,10 @@ class Episode:
     Attributes:
         images: by camera role, (N, H, W, 3) uint8 RGB at the size the model sees.
         state: (N, S) float32 rad, measured.
-        action_chunks: (N, T, A) float32 rad; row k of frame n is the position the demonstrator commands k action
-            steps after that frame.
-        grounding: by camera role, (N, O, cells) uint8, the share (of 255) of the pixels of each vision token that show
-            each of the dataset's objects; token cells row by row.
+        action_chunks: (N, T, A) float32 rad; row k of frame n is the position the demonstrator commands k
+            action steps after that frame.
+        grounding: by camera role, (N, O, cells) uint8, the share (of 255) of the pixels of each vision token
+            that show each of the dataset's objects; token cells row by row.
         sub_steps: N texts, what the demonstrator says at each frame.
         instruction: what the robot was told.
         seed: of the episode's world. success: whether the task was carried out in the end.

@@ -20,8 +20,8 @@ class FrameTable:
     Attributes:
         images: by camera role, (N, H, W, 3) uint8.
         state: (N, S) float32 rad. action_chunks: (N, T, A) float32 rad.
-        grounding: (N, O, V) uint8, the share (of 255) of each of the V vision tokens that shows each object; tokens of
-            all cameras in the robot file's order.
+        grounding: (N, O, V) uint8, the share (of 255) of each of the V vision tokens that shows each object;
+            tokens of all cameras in the robot file's order.
         objects: the O names.
         instructions, sub_steps: N texts each.
         last_frame: (N,) index of the last frame of each frame's episode.

@@ -85,8 +85,8 @@ class Rates:
 class JointLimits:
     """What a command to one joint may never exceed.
 
-    In the joint's own `unit`, rad for one that turns and m for one that slides: `lower` and `upper` in unit, `velocity`
-    in unit/s, `acceleration` in unit/s^2, `jerk` in unit/s^3.
+    In the joint's own `unit`, rad for one that turns and m for one that slides: `lower` and `upper` in unit,
+    `velocity` in unit/s, `acceleration` in unit/s^2, `jerk` in unit/s^3.
     """
 
     lower: float

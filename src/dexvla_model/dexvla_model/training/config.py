@@ -26,10 +26,10 @@ class OptimizationConfig:
         action_samples: noise and time-step draws per chunk.
         learning_rate: peak of AdamW. muon_learning_rate: peak of Muon for hidden matrices, 0 for AdamW alone.
         warmup_steps: linear warm-up, then `schedule` (cosine to a tenth, or constant).
-        language_weight, grounding_weight: of the sub-step loss and of the loss that grounds the vision tower, beside
-            the action loss.
-        max_delay_frames: images and sub-step are up to so many frames older than state and chunk, drawn evenly: at
-            run time the reasoning is late as well.
+        language_weight, grounding_weight: of the sub-step loss and of the loss that grounds the vision tower,
+            beside the action loss.
+        max_delay_frames: images and sub-step are up to so many frames older than state and chunk, drawn
+            evenly: at run time the reasoning is late as well.
         ema_decay: of the weights that are saved, 0 for none.
         threads: CPU threads, 0 for PyTorch's own choice.
         workers: threads that make batches ahead; 0 makes them between the steps.

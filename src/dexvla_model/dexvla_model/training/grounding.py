@@ -1,9 +1,9 @@
 """Grounding of the vision tower: which object does each image token show?
 
-A published Qwen2-VL has learned from the web to see and point at things. A backbone that is trained from nothing has
-not, and from sub-step texts alone it takes long to find out that the pictures matter. The simulator knows what each
-vision token shows; predicting that, beside language and actions, teaches the tower in some hundred steps. The head is
-used in training only and is in no checkpoint.
+A published Qwen2-VL has learned from the web to see and point at things. A backbone that is trained from
+nothing has not, and from sub-step texts alone it takes long to find out that the pictures matter. The
+simulator knows what each vision token shows; predicting that, beside language and actions, teaches the tower
+in some hundred steps. The head is used in training only and is in no checkpoint.
 """
 
 from collections.abc import Sequence

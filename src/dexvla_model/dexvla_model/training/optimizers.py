@@ -15,9 +15,9 @@ _TABLES = (
 def build_optimizers(model: nn.Module, config: OptimizationConfig) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) orthogonalises the update of a hidden matrix, so that all of its directions learn.
 
-    With AdamW alone a backbone that is trained from nothing stays for tens of thousands of samples on the plateau where
-    it knows how sub-steps are worded but not where things are; with Muon it leaves it after some thousand.
-    `muon_learning_rate` 0 gives AdamW alone.
+    With AdamW alone a backbone that is trained from nothing stays for tens of thousands of samples on the
+    plateau where it knows how sub-steps are worded but not where things are; with Muon it leaves it after
+    some thousand. `muon_learning_rate` 0 gives AdamW alone.
     """
     matrices, decayed, others = [], [], []
     for name, weight in model.named_parameters():

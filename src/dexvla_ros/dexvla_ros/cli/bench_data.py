@@ -39,14 +39,15 @@ def data(
 ) -> None:
     """Measure the way from a robot that moves to a batch.
 
-    **recording**: three cameras of 640x480 at 30 Hz and joint states at 500 Hz through recorder_node: drops, and
-    the share of a core that it takes. Other processes disturb it.
+    **recording**: three cameras of 640x480 at 30 Hz and joint states at 500 Hz through recorder_node: drops,
+    and the share of a core that it takes. Other processes disturb it.
 
-    **conversion**: a bag of such cameras into a dataset of full size and rate, on one core; 20 s unless the duration is
-    shorter.
+    **conversion**: a bag of such cameras into a dataset of full size and rate, on one core; 20 s unless the
+    duration is shorter.
 
-    **loading**: batches of 64 with two views of 224x224 and chunks of 50 rows out of a LeRobot dataset, beside a tiny
-    model's training; single frames of videos of 300 to 12,000 frames; the dataset's size beside the raw pictures'.
+    **loading**: batches of 64 with two views of 224x224 and chunks of 50 rows out of a LeRobot dataset,
+    beside a tiny model's training; single frames of videos of 300 to 12,000 frames; the dataset's size beside
+    the raw pictures'.
     """
     figures = {}
     with Console(stderr=True).status("measuring") as status:

@@ -1,8 +1,8 @@
 """Inspire RH56 hand over Modbus, RTU on RS-485 or TCP: six motors in counts from 0, closed, to 1000, open.
 
-Registers: pyrh56 0.4.0 (registers.py, enums.py) and inspire_hand_ws (inspire_hand_sdk, hand_ftp.md). Positions
-of the six motors stand in six consecutive registers from the given address; error, status and temperature are
-bytes, two to a register.
+Registers: pyrh56 0.4.0 (registers.py, enums.py) and inspire_hand_ws (inspire_hand_sdk, hand_ftp.md).
+Positions of the six motors stand in six consecutive registers from the given address; error, status and
+temperature are bytes, two to a register.
 """
 
 import struct

@@ -47,7 +47,8 @@ class McapFile:
     """Writes one file; not safe for several threads, but `sync` may run beside everything else.
 
     Schemas and channels stand outside the chunks, so that a reader of a cut-off file needs to open none to
-    know what is in it. After an OSError the file ends behind its last whole record, and `finish` may be tried.
+    know what is in it. After an OSError the file ends behind its last whole record, and `finish` may be
+    tried.
 
     Args:
         path: must not exist.
