@@ -71,6 +71,8 @@ class BagScript:
             "outcome": "success",
         }
         with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            for key, value in (metadata.pop("plain", None) or {}).items():
+                writer.set_custom_data(key, value)
             if "metadata" not in metadata:
                 custom = EpisodeMetadata(**(about | metadata)).to_custom_data()
                 for key, value in custom.items():

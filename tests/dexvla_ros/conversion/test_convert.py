@@ -207,6 +207,15 @@ def test_a_bag_without_metadata_needs_robot_and_instruction(make_script, tmp_pat
     assert report.frames == 6
 
 
+def test_a_bag_of_ros2_bag_record_says_robot_and_instruction_itself(make_script, tmp_path):
+    said = {"robot": "ur5e", "instruction": "wave", "operator": "Ada"}
+    bag = make_script(6).write(tmp_path / "rosbag2_day", metadata=None, plain=said)
+    (report,) = convert([bag], tmp_path / "out")
+    assert report.frames == 6
+    tasks = parquet.read_table(tmp_path / "out/meta/tasks.parquet").to_pydict()
+    assert "wave" in str(tasks)
+
+
 def test_only_successes_if_asked_for(bag, make_script, tmp_path):
     failed = make_script(5).write(tmp_path / "episode_000002", outcome="failure")
     good, left_out = convert([bag, failed], tmp_path / "out", only_success=True)

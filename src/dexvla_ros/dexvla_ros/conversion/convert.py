@@ -1,7 +1,7 @@
 """Bags into a LeRobot dataset: one episode for each stretch of a bag without a hole."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,13 @@ from dexvla_ros.conversion.bag_reader import BagReader
 from dexvla_ros.conversion.episode_topics import EpisodeTopics
 from dexvla_ros.conversion.pictures import read_pictures
 from dexvla_ros.conversion.report import CONVERTED, REFUSED, SKIPPED, BagReport
-from dexvla_ros.recording.episode_metadata import FAILURE, SUCCESS, EpisodeMetadata, read_episode_metadata
+from dexvla_ros.recording.episode_metadata import (
+    FAILURE,
+    SUCCESS,
+    EpisodeMetadata,
+    read_bag_information,
+    read_episode_metadata,
+)
 from dexvla_ros.recording.repair import find_bags
 
 # Room for the pieces of a bag with holes, in the numbers that the writer's episodes are ordered by.
@@ -123,7 +129,15 @@ def _robot_of(job: ConversionJob, bags: Sequence[Path]) -> RobotDescription:
         metadata = read_episode_metadata(bag)
         if metadata is not None:
             return parse_robot(metadata.robot_file, bag / f"{metadata.robot}.yaml")
-    raise UserError(f"{bags[0]}: the bag holds no robot file; name one with --robot.")
+        robot = _said_at_start(bag).get("robot")
+        if robot:
+            return load_robot(robot)
+    raise UserError(f"{bags[0]}: the bag names no robot; name one with --robot.")
+
+
+def _said_at_start(bag: Path) -> Mapping[str, str]:
+    """What `ros2 bag record` was told to keep by launch/record.launch.py: robot, instruction, operator."""
+    return read_bag_information(bag).get("custom_data") or {}
 
 
 class _Worker:
@@ -167,7 +181,8 @@ class _Worker:
                 outcome = "unknown" if metadata is None else metadata.outcome
                 report.result, report.reason = SKIPPED, f"its outcome is {outcome}"
                 return
-            instruction = job.instruction if metadata is None else metadata.instruction or job.instruction
+            said = _said_at_start(bag)
+            instruction = said.get("instruction") or job.instruction
             if not instruction:
                 raise UserError(f"{bag}: the bag does not say what the robot was told; give --instruction.")
             report.duration_s = reader.duration_s
@@ -179,7 +194,9 @@ class _Worker:
             report.refused_messages = alignment.refused
             report.before_first_command = alignment.before_first_command
             self._check_alignment(bag, alignment)
-            self._write(reader, topics, alignment, instruction, metadata, index, report)
+            about = {"operator": said.get("operator", ""), "tags": list(metadata.tags) if metadata else []}
+            outcome = metadata.outcome if metadata else ""
+            self._write(reader, topics, alignment, instruction, outcome, about, index, report)
         report.result = CONVERTED
 
     def _check_robot(self, bag: Path, metadata: EpisodeMetadata | None) -> None:
@@ -214,7 +231,8 @@ class _Worker:
         topics: EpisodeTopics,
         alignment: Alignment,
         instruction: str,
-        metadata: EpisodeMetadata | None,
+        outcome: str,
+        about: Mapping[str, object],
         index: int,
         report: BagReport,
     ) -> None:
@@ -226,8 +244,6 @@ class _Worker:
         ]
         frames = [frame for _, segment in new for frame in segment]
         pictures = read_pictures(reader, topics.cameras, frames, self.job.image_size)
-        outcome = "" if metadata is None else metadata.outcome
-        about = {} if metadata is None else {"operator": metadata.operator, "tags": list(metadata.tags)}
         for number, segment in new:
             source = source_name(reader.path, number, pieces)
             with self.writer.begin_episode(instruction, source, index + number, threads=False) as episode:
