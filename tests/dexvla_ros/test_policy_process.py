@@ -49,7 +49,7 @@ def answers():
 
 @pytest.fixture
 def worker(answers):
-    process = PolicyProcess(WorkerSetup("scripted", "ur5e"), 5.0, answers.die)
+    process = PolicyProcess(WorkerSetup("scripted", "ur5e", "act"), 5.0, answers.die)
     process.start(PATIENCE_S)
     yield process
     process.stop()
@@ -108,7 +108,7 @@ def test_a_worker_that_is_killed_is_reported_with_the_signal(worker, answers):
 
 
 def test_a_worker_that_hangs_is_killed_and_reported(answers):
-    process = PolicyProcess(WorkerSetup("scripted", "ur5e"), 0.3, answers.die)
+    process = PolicyProcess(WorkerSetup("scripted", "ur5e", "act"), 0.3, answers.die)
     process.start(PATIENCE_S)
     os.kill(process.pid, signal.SIGSTOP)
     process.request("reset", 1, on_answer=answers.take)
@@ -132,7 +132,7 @@ def test_a_worker_that_is_stopped_is_gone_and_is_not_reported_as_dead(worker, an
 
 
 def test_an_unknown_policy_is_a_mistake_of_the_users(answers):
-    process = PolicyProcess(WorkerSetup("nonsense", "ur5e"), 5.0, answers.die)
+    process = PolicyProcess(WorkerSetup("nonsense", "ur5e", "act"), 5.0, answers.die)
     with pytest.raises(UserError, match="nonsense.*scripted"):
         process.start(PATIENCE_S)
     assert wait_until_gone(process.pid)
@@ -143,7 +143,7 @@ def test_a_worker_ends_when_its_parent_is_killed():
         import time
         from dexvla_ros.policy_process import PolicyProcess
         from dexvla_ros.policy_protocol import WorkerSetup
-        process = PolicyProcess(WorkerSetup("scripted", "ur5e"), 5.0, print)
+        process = PolicyProcess(WorkerSetup("scripted", "ur5e", "act"), 5.0, print)
         process.start(60.0)
         print(process.pid, flush=True)
         time.sleep(600)

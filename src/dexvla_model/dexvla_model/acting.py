@@ -50,6 +50,12 @@ class ExpertActor:
         self._device, self._dtype = weight.device, weight.dtype
         self._generator = torch.Generator(self._device)
 
+    def get_ready(self) -> None:
+        """Pack the weights, if that is wanted; otherwise the first chunk does."""
+        if self._must_pack:
+            prepare_for_inference(self.expert, self.robot.embodiment)
+            self._must_pack = False
+
     def reset(self, seed: int) -> None:
         """Later draws depend on `seed` alone."""
         self._generator.manual_seed(seed)
@@ -71,10 +77,7 @@ class ExpertActor:
             InvalidObservation: the state has not the robot's length, or a joint's value is not finite.
             InvalidOutput: the condition does not fit the model, or it or the chunk is not finite.
         """
-        if self._must_pack:
-            # Not before it is needed: a process that only reasons never touches the expert's weights.
-            prepare_for_inference(self.expert, self.robot.embodiment)
-            self._must_pack = False
+        self.get_ready()
         self._check_condition(substep.condition)
         position = self._checked_position(state)
         horizon = self._head.horizon

@@ -50,6 +50,10 @@ class DexVLAPolicy:
         self._reasoner = Reasoner(model, self._prompt, pack_weights)
         self.reset(0)
 
+    def get_ready(self, method: str) -> None:
+        """Pack the weights of that half, if that is wanted."""
+        {"reason": self._reasoner, "act": self._actor}[method].get_ready()
+
     def reset(self, seed: int) -> None:
         """Forget the episode and what was computed with the weights; later draws depend on `seed` alone."""
         self._actor.reset(seed)

@@ -56,6 +56,12 @@ class Policy(Protocol):
     name: str
     robot: RobotDescription
 
+    def get_ready(self, method: str) -> None:
+        """Do now what takes long and the first call of `method`, `reason` or `act`, would do otherwise.
+
+        A process that only calls one of the two spends neither time nor memory on the other.
+        """
+
     def reset(self, seed: int) -> None:
         """Forget the episode; later draws depend on `seed` alone."""
 

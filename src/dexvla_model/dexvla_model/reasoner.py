@@ -50,6 +50,12 @@ class Reasoner:
         self._slots = slots - self._fixed
         self.forget()
 
+    def get_ready(self) -> None:
+        """Pack the weights, if that is wanted; otherwise the first cycle does."""
+        if self._must_pack:
+            pack_backbone(self.model.vlm)
+            self._must_pack = False
+
     def forget(self) -> None:
         """Forget everything that was computed with the weights."""
         self._cache: KeyValueCache | None = None
@@ -71,10 +77,7 @@ class Reasoner:
         Raises:
             UserError: the instruction is too long for the model's context or holds a special token.
         """
-        if self._must_pack:
-            # Not before it is needed: a process that only acts never touches the backbone's weights.
-            pack_backbone(self.model.vlm)
-            self._must_pack = False
+        self.get_ready()
         ids = self._tokens(instruction)
         length = self._fixed + ids.shape[1]
         self._make_room(length)

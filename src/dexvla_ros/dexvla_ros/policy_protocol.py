@@ -11,12 +11,14 @@ class WorkerSetup:
     Attributes:
         policy: `scripted`, or the name or path of a checkpoint.
         robot: name or path of the robot file.
+        method: what it will be asked for, `reason` or `act`: it gets ready for that while it loads.
         threads: threads of a matrix product.
         device, dtype, compile_network: see `dexvla_model.checkpoint.load_policy`.
     """
 
     policy: str
     robot: str
+    method: str
     threads: int = 1
     device: str = "cpu"
     dtype: str = "float32"

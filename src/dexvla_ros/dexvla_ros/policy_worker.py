@@ -58,6 +58,8 @@ def _load(setup: WorkerSetup) -> Any:
     policy = load_any_policy(setup.policy, robot, setup.device, setup.dtype, setup.compile_network)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(setup.threads)
+    # Part of loading, which may take long: an inference that does counts as hanging.
+    policy.get_ready(setup.method)
     return policy
 
 

@@ -43,6 +43,9 @@ class ScriptedPolicy:
             )
         self._demonstrator(tasks.index(task))
 
+    def get_ready(self, method: str) -> None:
+        """Nothing takes long."""
+
     def reset(self, seed: int) -> None:
         """Nothing to forget: it keeps no memory and draws nothing."""
 

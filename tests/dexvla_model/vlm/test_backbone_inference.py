@@ -43,6 +43,12 @@ def test_nothing_is_packed_before_it_is_needed(make_reasoner, make_images):
     assert sum(isinstance(module, PackedLinear) for module in layers.modules()) > 10
 
 
+def test_getting_ready_packs_before_the_first_cycle(make_reasoner):
+    reasoner = make_reasoner(torch.float32, True)
+    reasoner.get_ready()
+    assert any(isinstance(module, PackedLinear) for module in reasoner.model.vlm.qwen.modules())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_drafts_change_nothing_with_packed_weights(make_reasoner, make_images, dtype):
     reasoner = make_reasoner(dtype, True)

@@ -54,6 +54,11 @@ class Stage1Policy:
         self._sentence = lru_cache(maxsize=_REMEMBERED)(self._read)
         self.reset(0)
 
+    def get_ready(self, method: str) -> None:
+        """Pack the expert's weights, if that is wanted and it acts."""
+        if method == "act":
+            self._actor.get_ready()
+
     def reset(self, seed: int) -> None:
         """Forget the episode and what was computed with the weights; later draws depend on `seed` alone."""
         self._actor.reset(seed)

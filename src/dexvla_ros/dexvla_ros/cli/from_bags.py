@@ -2,21 +2,15 @@
 
 import json
 import os
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from dexvla_ros.cli.dataset_progress import progress_bar
 from dexvla_ros.cli.exit_codes import USER_ERROR
 
 
@@ -81,22 +75,11 @@ def from_bags(
     job = ConversionJob(
         tuple(bags), out, robot, rate_hz, slop_s, image_size, allow_gaps, only_success, instruction, namespace
     )
-    columns = (
-        TextColumn("converting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True)) as progress:
-        bar = progress.add_task("")
-
-        def on_report(report, total: int) -> None:
-            progress.update(
-                bar, advance=1, total=total, description=f"{Path(report.bag).name}: {report.result}"
-            )
-
-        reports = convert_bags(job, processes or os.cpu_count() or 1, progress=on_report)
+    with progress_bar("converting") as show:
+        done = count(1)
+        reports = convert_bags(
+            job, processes or os.cpu_count() or 1, progress=lambda report, total: show(next(done), total)
+        )
     refused = [report for report in reports if report.result == REFUSED]
     if as_json:
         print(json.dumps({"out": str(out), "bags": [report.to_json() for report in reports]}))

@@ -57,7 +57,7 @@ class ActionNode(StackNode):
         self._inference_s = 0.0
         self._state_problem = ""
         streamer = ActionStreamer(self.robot, stream_settings(settings))
-        self._worker = start_policy(self, settings, self._on_worker_death)
+        self._worker = start_policy(self, settings, "act", self._on_worker_death)
         self._loop = ActingLoop(
             policy=self._worker,
             policy_name=self._worker.ready.policy,

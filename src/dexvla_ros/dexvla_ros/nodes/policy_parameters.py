@@ -45,16 +45,25 @@ POLICY_PARAMETERS = (
 
 
 def start_policy(
-    node: StackNode, settings: SimpleNamespace, on_death: Callable[[str], None]
+    node: StackNode, settings: SimpleNamespace, method: str, on_death: Callable[[str], None]
 ) -> PolicyProcess:
     """Start the worker that the parameters ask for and wait until the policy is loaded.
+
+    Args:
+        method: what the node will ask for, `reason` or `act`.
 
     Raises:
         UserError: the policy does not exist or does not fit the robot.
         PolicyProcessError: the worker failed otherwise.
     """
     setup = WorkerSetup(
-        settings.policy, settings.robot, settings.threads, settings.device, settings.dtype, settings.compile
+        settings.policy,
+        settings.robot,
+        method,
+        settings.threads,
+        settings.device,
+        settings.dtype,
+        settings.compile,
     )
     worker = PolicyProcess(setup, settings.inference_timeout_s, on_death, node.deliver)
     worker.start(settings.load_timeout_s, cancelled=lambda: not node.context.ok())

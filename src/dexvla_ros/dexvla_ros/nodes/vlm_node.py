@@ -64,7 +64,7 @@ class VlmNode(StackNode):
         self._goals: dict[int, tuple[ServerGoalHandle, Future]] = {}
         self._inference_s = 0.0
         self._ground_truths: deque[tuple[float, MarkerArray]] = deque(maxlen=_GROUND_TRUTH_HISTORY)
-        self._worker = start_policy(self, settings, self._on_worker_death)
+        self._worker = start_policy(self, settings, "reason", self._on_worker_death)
         self._policy_name = self._worker.ready.policy
         self._loop = ReasoningLoop(
             policy=self._worker,
