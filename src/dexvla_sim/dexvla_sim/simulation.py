@@ -11,6 +11,7 @@ from dexvla_model.observation import Observation, RobotState, build_observation,
 from dexvla_model.robot import RobotDescription
 from dexvla_model.robot.description import token_side
 from dexvla_model.streaming import JointTrajectory
+from dexvla_sim.appearance import BRIGHTNESS, Appearance
 from dexvla_sim.controller import Acceptance, JointTrajectoryController
 from dexvla_sim.engine import mujoco
 from dexvla_sim.rendering import CameraRenderer
@@ -59,7 +60,7 @@ class Simulation:
         self._steps_per_update = steps_per_update(robot)
         self._home_qpos = home_qpos(self.model, robot)
         self._renderer = CameraRenderer(self.model)
-        self._light_diffuse = self.model.light_diffuse.copy()
+        self._appearance = Appearance(self.model)
         self._controllers = {
             controller.name: JointTrajectoryController(
                 controller.joints, robot.rates.controller_hz, interpolate_from_desired_state=True
@@ -91,16 +92,17 @@ class Simulation:
         return self.task.instruction
 
     def reset(self, seed: int) -> None:
-        """A new episode: the robot at home and at rest, the objects and the light as the seed draws them."""
+        """A new episode: the robot at home and at rest, objects, light and cameras as the seed draws them."""
         generator = np.random.default_rng(seed)
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:] = self._home_qpos
         self._steps = 0
         self._remainder_s = 0.0
         self._refused_target = False
-        self.model.light_diffuse[:] = self._light_diffuse * generator.uniform(0.85, 1.15)
+        self._appearance.randomise(generator.uniform(*BRIGHTNESS), np.random.default_rng([seed, 11]))
         self.task.randomise(self.model, self.data, generator)
         self._hold_here()
+        self._place_fixed_cameras()
 
     def place_robot(self, positions: np.ndarray) -> None:
         """Put the robot at `positions` (A,) rad, ordered as the actions, at rest; controllers start anew."""
@@ -197,6 +199,13 @@ class Simulation:
             controller.reset()
         self.data.ctrl[self._actuators] = self.data.qpos[self._qpos]
         mujoco.mj_forward(self.model, self.data)
+
+    def _place_fixed_cameras(self) -> None:
+        """Lights and cameras stand where a reset moved them; physics with sleeping bodies leaves these out."""
+        sleep = int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+        self.model.opt.enableflags &= ~sleep
+        mujoco.mj_camlight(self.model, self.data)
+        self.model.opt.enableflags |= sleep
 
     def _step(self) -> None:
         if self._steps % self._steps_per_update == 0:
