@@ -4,7 +4,7 @@ import numpy as np
 
 from dexvla_model.policy import ActionChunk
 from dexvla_model.robot import load_robot
-from dexvla_sim.disturbance import Disturbance, DisturbanceSettings
+from dexvla_sim.disturbance import Disturbance, DisturbanceSettings, disturbance_of
 
 UR5E = load_robot("ur5e")
 ALWAYS = DisturbanceSettings(probability=1.0, arm_rad=0.3, grip_probability=1.0, window_s=(1.0, 2.0))
@@ -42,3 +42,11 @@ def test_the_same_seed_disturbs_alike():
     first, second = (Disturbance(UR5E, 5, ALWAYS)(still_chunk(1.0)).positions for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, Disturbance(UR5E, 6, ALWAYS)(still_chunk(1.0)).positions)
+
+
+def test_pushes_reach_the_second_half_of_long_tasks_and_are_gentle_where_a_cup_is_full():
+    usual = disturbance_of("pick_place")
+    assert usual == DisturbanceSettings()
+    for task in ("table_bussing", "table_bussing_4", "sort_bimanual"):
+        assert disturbance_of(task).window_s[1] > usual.window_s[1]
+    assert disturbance_of("pour").arm_rad < usual.arm_rad

@@ -7,7 +7,7 @@ import pytest
 
 from dexvla_model.observation import InvalidObservation, Observation
 from dexvla_model.policy import DONE_TEXT
-from dexvla_sim.demonstrator import TOOL_ROTATION
+from dexvla_sim.demonstrators.gripper_arm import TOOL_ROTATION
 from dexvla_sim.kinematics import ToolKinematics
 from dexvla_sim.scripted_policy import ScriptedPolicy
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from dexvla_model.policy import ActionChunk
 from dexvla_model.robot import RobotDescription
+from dexvla_sim.tasks import TABLE_BUSSING, Pour, SortBimanual
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,19 @@ class DisturbanceSettings:
     grip_probability: float = 0.15
     duration_s: tuple[float, float] = (0.4, 1.2)
     window_s: tuple[float, float] = (0.0, 7.0)
+
+
+# Where pushes go on longer because episodes do, or are gentler because there is less room for error.
+_OF_TASK = {
+    **dict.fromkeys(TABLE_BUSSING, DisturbanceSettings(pushes=4, window_s=(0.0, 14.0))),
+    SortBimanual.name: DisturbanceSettings(window_s=(0.0, 10.0)),
+    Pour.name: DisturbanceSettings(arm_rad=0.03, start_rad=0.05, grip_probability=0.05, window_s=(0.0, 9.0)),
+}
+
+
+def disturbance_of(task: str) -> DisturbanceSettings:
+    """How demonstrations of a task are disturbed."""
+    return _OF_TASK.get(task, DisturbanceSettings())
 
 
 @dataclass(frozen=True)

@@ -20,27 +20,28 @@ class ToolKinematics:
 
     Args:
         robot: the robot file. Joints of the action vector that do not move the frame are the gripper's.
+        prefix: of the names of the joints, shapes and the frame of one arm, for a robot of two.
 
     Raises:
-        UserError: the URDF has no `grasp_frame`.
+        UserError: the URDF has no such frame.
     """
 
-    def __init__(self, robot: RobotDescription) -> None:
-        spec = robot_spec(robot)
-        if spec.body(GRASP_FRAME) is None:
-            raise UserError(
-                f"{robot.urdf_path}: there is no link {GRASP_FRAME}; add one between the fingertips."
-            )
+    def __init__(self, robot: RobotDescription, prefix: str = "") -> None:
+        spec, frame = robot_spec(robot), prefix + GRASP_FRAME
+        if spec.body(frame) is None:
+            raise UserError(f"{robot.urdf_path}: there is no link {frame}; add one between the fingertips.")
         self._model = spec.compile()
         self._data = mujoco.MjData(self._model)
         self.robot = robot
-        self._body = self._model.body(GRASP_FRAME).id
+        self._prefix = prefix
+        self._body = self._model.body(frame).id
         chain = self._ancestors(self._body)
-        moving = [
-            self._model.jnt_bodyid[self._model.joint(joint).id] in chain for joint in robot.action_joints
-        ]
-        self.arm = np.flatnonzero(moving)
-        self.gripper = np.flatnonzero(~np.array(moving))
+        moving = np.array(
+            [self._model.jnt_bodyid[self._model.joint(joint).id] in chain for joint in robot.action_joints]
+        )
+        own = np.array([joint.startswith(prefix) for joint in robot.action_joints])
+        self.arm = np.flatnonzero(moving & own)
+        self.gripper = np.flatnonzero(~moving & own)
         self._joints = [self._model.joint(robot.action_joints[index]) for index in self.arm]
         self._qpos = np.array([joint.qposadr[0] for joint in self._joints])
         self._dofs = np.array([joint.dofadr[0] for joint in self._joints])
@@ -85,10 +86,15 @@ class ToolKinematics:
         joints = [self.robot.action_joints[index] for index in self.gripper]
         set_joints(self._model, self._data.qpos, joints, gripper)
         mujoco.mj_kinematics(self._model, self._data)
-        pads = [index for index in range(self._model.ngeom) if self._model.geom(index).name.endswith("_pad")]
+        names = [self._model.geom(index).name for index in range(self._model.ngeom)]
+        pads = [
+            index
+            for index, name in enumerate(names)
+            if name.startswith(self._prefix) and name.endswith("_pad")
+        ]
         if len(pads) != 2:
             raise UserError(
-                f"{self.robot.urdf_path}: {len(pads)} collision shapes are named *_pad; name two so."
+                f"{self.robot.urdf_path}: {len(pads)} collision shapes are named {self._prefix}*_pad; name two so."
             )
         return float(mujoco.mj_geomDistance(self._model, self._data, pads[0], pads[1], 1.0, None))
 

@@ -6,12 +6,11 @@ from dexvla_model.errors import UserError
 from dexvla_model.observation import InvalidObservation, Observation, RobotState
 from dexvla_model.policy import DONE_TEXT, ActionChunk, SubStep
 from dexvla_model.robot import RobotDescription
-from dexvla_sim.demonstrator import HORIZON, Demonstrator
-from dexvla_sim.posture_demonstrator import PostureDemonstrator
-from dexvla_sim.tasks import PickPlace, Posture, default_task
+from dexvla_sim.demonstrators import DEMONSTRATORS, HORIZON, Demonstrator
+from dexvla_sim.tasks import default_task
 
 # A condition begins with its task's place in this list: whoever acts knows the sub-step alone.
-_DEMONSTRATORS = ((PickPlace.name, Demonstrator), (Posture.name, PostureDemonstrator))
+_TASKS = list(DEMONSTRATORS)
 
 
 class ScriptedPolicy:
@@ -26,7 +25,7 @@ class ScriptedPolicy:
 
     def __init__(self, robot: RobotDescription) -> None:
         self.robot = robot
-        self._demonstrators: dict[int, Demonstrator | PostureDemonstrator] = {}
+        self._demonstrators: dict[int, Demonstrator] = {}
         self.prepare(default_task(robot))
 
     def prepare(self, task: str) -> None:
@@ -35,13 +34,12 @@ class ScriptedPolicy:
         Raises:
             UserError: there is none, or the robot lacks what it needs.
         """
-        tasks = [name for name, _ in _DEMONSTRATORS]
-        if task not in tasks:
+        if task not in _TASKS:
             raise UserError(
-                f"The scripted policy cannot do the task {task!r} (allowed: {', '.join(tasks)}); name one of these or "
-                "a checkpoint."
+                f"The scripted policy cannot do the task {task!r} (allowed: {', '.join(_TASKS)}); name one of "
+                "these or a checkpoint."
             )
-        self._demonstrator(tasks.index(task))
+        self._demonstrator(_TASKS.index(task))
 
     def get_ready(self, method: str) -> None:
         """Nothing takes long."""
@@ -53,16 +51,16 @@ class ScriptedPolicy:
         """The sub-step that is due.
 
         Raises:
-            InvalidObservation: the observation carries no ground truth, or that of a task without a demonstrator.
+            InvalidObservation: the observation carries no ground truth, or that of a task without a
+                demonstrator.
             UserError: the robot is not one that the task's demonstrator can use.
         """
         truth = observation.ground_truth
         if truth is None:
             raise InvalidObservation("the scripted policy needs the simulator's ground truth, and none came")
-        tasks = [task for task, _ in _DEMONSTRATORS]
-        if truth["task"] not in tasks:
+        if truth["task"] not in _TASKS:
             raise InvalidObservation(f"the scripted policy has no demonstrator of the task {truth['task']!r}")
-        index = tasks.index(truth["task"])
+        index = _TASKS.index(truth["task"])
         demonstrator = self._demonstrator(index)
         scene = demonstrator.scene(truth)
         phase = demonstrator.phase(scene, observation.state)
@@ -81,8 +79,8 @@ class ScriptedPolicy:
         demonstrator = self._demonstrator(int(substep.condition[0]))
         return demonstrator.chunk(demonstrator.scene_of(substep.condition[1:]), state, prefix)
 
-    def _demonstrator(self, index: int) -> Demonstrator | PostureDemonstrator:
+    def _demonstrator(self, index: int) -> Demonstrator:
         """Made when its task first comes: not every robot can do every task."""
         if index not in self._demonstrators:
-            self._demonstrators[index] = _DEMONSTRATORS[index][1](self.robot)
+            self._demonstrators[index] = DEMONSTRATORS[_TASKS[index]](self.robot)
         return self._demonstrators[index]

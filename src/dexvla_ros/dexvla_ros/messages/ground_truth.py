@@ -15,26 +15,27 @@ from dexvla_model.observation import InvalidObservation
 from dexvla_ros.messages.stamps import stamp_to_message
 
 _DATA_NAMESPACE = "ground_truth"
-_TRAY_HEIGHT_M = 0.004
-_TRAY_COLOUR = "dimgray"
+_CONTAINER_COLOURS = {"tray": "dimgray", "bin": "saddlebrown"}
+_CONTAINER_HEIGHT_M = 0.004
 _UNKNOWN_COLOUR = "gray"
 _NO_TURN = (0.0, 0.0, 0.0, 1.0)
 
 
 def ground_truth_to_message(ground_truth: Mapping[str, Any], stamp_s: float, frame: str) -> MarkerArray:
-    """Markers in `frame` (the robot's base, m) of the objects and tray, and the data marker.
+    """Markers in `frame` (the robot's base, m) of the objects and containers, and the data marker.
 
     Args:
         ground_truth: see `Task.ground_truth`: plain numbers, texts, lists and mappings.
     """
     markers = []
     for item in ground_truth.get("objects", ()):
-        size = [2.0 * item["half_size"]] * 3
+        half_size = item["half_size"]
+        size = [2.0 * half for half in (half_size if isinstance(half_size, list) else [half_size] * 3)]
         markers.append(_cube(item["name"], item["position"], item["quaternion"], size, item["colour"]))
-    if "tray" in ground_truth:
-        tray = ground_truth["tray"]
-        size = [2.0 * extent for extent in tray["half_extents"]] + [_TRAY_HEIGHT_M]
-        markers.append(_cube("tray", tray["position"], _NO_TURN, size, _TRAY_COLOUR))
+    for name in filter(ground_truth.__contains__, _CONTAINER_COLOURS):
+        container = ground_truth[name]
+        size = [2.0 * extent for extent in container["half_extents"]] + [_CONTAINER_HEIGHT_M]
+        markers.append(_cube(name, container["position"], _NO_TURN, size, _CONTAINER_COLOURS[name]))
     data = Marker(type=Marker.TEXT_VIEW_FACING, ns=_DATA_NAMESPACE, text=json.dumps(dict(ground_truth)))
     data.scale.z = 0.001
     markers.append(data)

@@ -7,9 +7,14 @@ from dexvla_model.errors import UserError
 from dexvla_model.robot import RobotDescription
 from dexvla_sim.tasks.pick_place import PickPlace
 from dexvla_sim.tasks.posture import Posture
+from dexvla_sim.tasks.pour import Pour
+from dexvla_sim.tasks.sort_bimanual import SortBimanual
+from dexvla_sim.tasks.table_bussing import TABLE_BUSSING, TableBussing
 from dexvla_sim.tasks.task import Task
 
-TASKS: dict[str, Callable[[], Task]] = {PickPlace.name: PickPlace, Posture.name: Posture}
+TASKS: dict[str, Callable[[], Task]] = {
+    task.name: task for task in (PickPlace, Posture, Pour, SortBimanual)
+} | TABLE_BUSSING
 
 
 def load_task(name: str) -> Task:
@@ -26,11 +31,31 @@ def load_task(name: str) -> Task:
 
 
 def default_task(robot: RobotDescription) -> str:
-    """Name of the task for a robot where none is named: pick and place for one gripper with two pads, else a posture."""
+    """Name of the task for a robot where none is named.
+
+    Sorting for two arms with grippers of two pads each, pick and place for one, pouring for an arm with a hand whose
+    joints name a thumb, a posture for every other robot.
+    """
     root = ElementTree.fromstring(robot.urdf_xml())
     pads = [shape for shape in root.iter("collision") if shape.get("name", "").endswith("_pad")]
-    has_tool = any(link.get("name") == "grasp_frame" for link in root.iter("link"))
-    return PickPlace.name if has_tool and len(pads) == 2 else Posture.name
+    links = {link.get("name") for link in root.iter("link")}
+    if {"left_grasp_frame", "right_grasp_frame"} <= links and len(pads) == 4:
+        return SortBimanual.name
+    if "grasp_frame" in links and len(pads) == 2:
+        return PickPlace.name
+    thumb = any("thumb" in joint for joint in robot.action_joints)
+    return Pour.name if thumb and "tool0" in links else Posture.name
 
 
-__all__ = ["TASKS", "PickPlace", "Posture", "Task", "default_task", "load_task"]
+__all__ = [
+    "TABLE_BUSSING",
+    "TASKS",
+    "PickPlace",
+    "Posture",
+    "Pour",
+    "SortBimanual",
+    "TableBussing",
+    "Task",
+    "default_task",
+    "load_task",
+]

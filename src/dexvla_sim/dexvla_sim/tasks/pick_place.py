@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from dexvla_sim.engine import mujoco
+from dexvla_sim.tasks.containers import Container
 
 COLOURS = {
     "red": (0.84, 0.10, 0.10),
@@ -31,13 +32,10 @@ CUBE_SPACING_M = 0.11
 # The demonstrator closes the fingers along base_link's y whatever the yaw: the pads turn the cube straight.
 CUBE_YAW_RAD = 0.35
 
-TRAY_CENTRE_M = (0.44, 0.29)
+TRAY = Container("tray", (0.44, 0.29), (0.085, 0.075), (0.27, 0.25, 0.26, 1.0))
 TRAY_JITTER_M = 0.015
-TRAY_HALF_EXTENTS_M = (0.085, 0.075)
-TRAY_WALL_HEIGHT_M = 0.030
-TRAY_WALL_THICKNESS_M = 0.005
-TRAY_FLOOR_THICKNESS_M = 0.004
-TRAY_RGBA = (0.27, 0.25, 0.26, 1.0)
+# A held cube counts as lifted from this height of its bottom on.
+LIFTED_M = 0.03
 
 # Below these an object counts as at rest.
 REST_SPEED_M_S = 0.02
@@ -49,6 +47,7 @@ class PickPlace:
 
     name = "pick_place"
     object_names = (*(f"{colour} cube" for colour in COLOURS), "tray")
+    milestones = ("grasped", "lifted", "over the tray", "placed")
 
     def __init__(self) -> None:
         self.instruction = ""
@@ -56,18 +55,7 @@ class PickPlace:
         self.colours: tuple[str, ...] = ()
 
     def build(self, spec: mujoco.MjSpec) -> None:
-        tray = spec.worldbody.add_body(name="tray", pos=(*TRAY_CENTRE_M, 0.0), mocap=True)
-        half_x, half_y = TRAY_HALF_EXTENTS_M
-        wall, floor, height = TRAY_WALL_THICKNESS_M / 2, TRAY_FLOOR_THICKNESS_M / 2, TRAY_WALL_HEIGHT_M / 2
-        boxes = {
-            "tray_floor": ((0.0, 0.0, floor), (half_x, half_y, floor)),
-            "tray_wall_left": ((0.0, half_y - wall, height), (half_x, wall, height)),
-            "tray_wall_right": ((0.0, wall - half_y, height), (half_x, wall, height)),
-            "tray_wall_far": ((half_x - wall, 0.0, height), (wall, half_y, height)),
-            "tray_wall_near": ((wall - half_x, 0.0, height), (wall, half_y, height)),
-        }
-        for name, (position, size) in boxes.items():
-            tray.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, pos=position, size=size, rgba=TRAY_RGBA)
+        TRAY.build(spec)
         for index in range(CUBES):
             body = spec.worldbody.add_body(
                 name=f"cube_{index}", pos=(0.4, 0.2 * (index - 1), CUBE_HALF_SIZE_M)
@@ -88,8 +76,7 @@ class PickPlace:
         self.target = int(generator.integers(CUBES))
         phrasing = PHRASINGS[int(generator.integers(len(PHRASINGS)))]
         self.instruction = phrasing.format(colour=self.colours[self.target])
-        jitter = generator.uniform(-TRAY_JITTER_M, TRAY_JITTER_M, 2)
-        data.mocap_pos[model.body("tray").mocapid[0], :2] = TRAY_CENTRE_M + jitter
+        TRAY.place(model, data, generator.uniform(-TRAY_JITTER_M, TRAY_JITTER_M, 2))
         for index, place in enumerate(_draw_places(generator)):
             yaw = generator.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD)
             joint = data.joint(f"cube_{index}_joint")
@@ -103,6 +90,15 @@ class PickPlace:
             if self._in_tray(data, index) != (index == self.target):
                 return False
         return self._at_rest(data, self.target) and not self._touching_bodies(model, data, self.target)
+
+    def reached(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, ...]:
+        """Of the target: held by both fingers; off the table; over the tray's floor; let go in it."""
+        touching = len(self._touching_bodies(model, data, self.target))
+        held = touching >= 2
+        lifted = held and data.body(f"cube_{self.target}").xpos[2] > CUBE_HALF_SIZE_M + LIFTED_M
+        placed = not touching and self._in_tray(data, self.target)
+        above = TRAY.is_above(data, data.body(f"cube_{self.target}").xpos)
+        return held, bool(lifted), bool(lifted) and above, placed
 
     def ground_truth(self, model: mujoco.MjModel, data: mujoco.MjData) -> dict[str, Any]:
         """Poses of objects and tray in base_link (m; quaternions x, y, z, w), the target, the verdict.
@@ -130,21 +126,17 @@ class PickPlace:
             "instruction": self.instruction,
             "target": f"{self.colours[self.target]} cube",
             "objects": objects,
-            "tray": {"position": data.body("tray").xpos.tolist(), "half_extents": list(TRAY_HALF_EXTENTS_M)},
+            "tray": {"position": data.body("tray").xpos.tolist(), "half_extents": list(TRAY.half_extents_m)},
             "success": self.success(model, data),
         }
 
     def object_geoms(self, model: mujoco.MjModel) -> dict[str, list[int]]:
         """Geoms of the three cubes and the tray."""
         geoms = {f"{colour} cube": [model.geom(f"cube_{index}").id] for index, colour in enumerate(self.colours)}
-        tray = model.body("tray")
-        return geoms | {"tray": list(range(tray.geomadr[0], tray.geomadr[0] + tray.geomnum[0]))}
+        return geoms | {TRAY.name: TRAY.geoms(model)}
 
     def _in_tray(self, data: mujoco.MjData, index: int) -> bool:
-        offset = data.body(f"cube_{index}").xpos - data.body("tray").xpos
-        inside = np.abs(offset[:2]) < np.array(TRAY_HALF_EXTENTS_M) - TRAY_WALL_THICKNESS_M
-        # Its bottom is below the rim: inside the tray, not carried over it.
-        return bool(inside.all() and offset[2] < TRAY_WALL_HEIGHT_M + CUBE_HALF_SIZE_M)
+        return TRAY.is_inside(data, data.body(f"cube_{index}").xpos, CUBE_HALF_SIZE_M)
 
     def _at_rest(self, data: mujoco.MjData, index: int) -> bool:
         velocity = data.joint(f"cube_{index}_joint").qvel

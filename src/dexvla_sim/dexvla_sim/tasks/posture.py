@@ -27,6 +27,7 @@ class Posture:
 
     name = "posture"
     object_names: tuple[str, ...] = ()
+    milestones = ("arrived",)
 
     def __init__(self) -> None:
         self.instruction = INSTRUCTION
@@ -53,9 +54,17 @@ class Posture:
 
     def success(self, model: mujoco.MjModel, data: mujoco.MjData) -> bool:
         """Every joint is at its goal and at rest."""
+        return self._arrived(model, data) and all(
+            abs(float(data.joint(joint).qvel[0])) < AT_REST[_unit(model, joint)] for joint in self.goals
+        )
+
+    def reached(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, ...]:
+        """Every joint is at its goal, at rest or not."""
+        return (self._arrived(model, data),)
+
+    def _arrived(self, model: mujoco.MjModel, data: mujoco.MjData) -> bool:
         return all(
             abs(float(data.joint(joint).qpos[0]) - goal) < ARRIVED[_unit(model, joint)]
-            and abs(float(data.joint(joint).qvel[0])) < AT_REST[_unit(model, joint)]
             for joint, goal in self.goals.items()
         )
 

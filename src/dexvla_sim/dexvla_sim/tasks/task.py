@@ -15,11 +15,13 @@ class Task(Protocol):
         name: as on the command line.
         instruction: of the current episode.
         object_names: everything that may stand in its world, in a fixed order.
+        milestones: names of what has to be reached on the way, in order; success implies all of them.
     """
 
     name: str
     instruction: str
     object_names: tuple[str, ...]
+    milestones: tuple[str, ...]
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the task's bodies to the world, before it is compiled."""
@@ -29,6 +31,14 @@ class Task(Protocol):
 
     def success(self, model: mujoco.MjModel, data: mujoco.MjData) -> bool:
         """Whether the instruction is carried out, from the physics alone."""
+
+    def reached(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, ...]:
+        """Which of the milestones hold at this moment, from the physics alone.
+
+        An episode's score is the share of them that held at some moment of it (partial credit by the stage
+        reached, as in the evaluation of DexVLA, Wen et al. 2025). It is asked at every tick, so it has to be
+        cheap.
+        """
 
     def ground_truth(self, model: mujoco.MjModel, data: mujoco.MjData) -> Mapping[str, Any]:
         """What a scripted demonstrator needs to know; plain numbers, texts, lists and mappings (JSON)."""

@@ -1,4 +1,5 @@
-"""A scripted demonstrator of the task `posture`: all joints go straight to their goals and arrive together."""
+"""A scripted demonstrator of the task `posture`: all joints go straight to their goals and arrive
+together."""
 
 import enum
 from collections.abc import Mapping
@@ -10,8 +11,8 @@ import numpy as np
 from dexvla_model.observation import RobotState, select_joints
 from dexvla_model.policy import DONE_TEXT, ActionChunk
 from dexvla_model.robot import RobotDescription
+from dexvla_sim.demonstrators.demonstrator import HORIZON
 
-HORIZON = 16
 # Share of the joints' velocity limits that it uses.
 VELOCITY_SHARE = 0.4
 # It brakes in the last rows: each goes at most this share of what is left.
@@ -70,7 +71,7 @@ class PostureDemonstrator:
         return phase.value
 
     def chunk(self, scene: PostureScene, state: RobotState, prefix: np.ndarray | None = None) -> ActionChunk:
-        """`HORIZON` rows from here to the goals; they begin with the committed rows `prefix` (P, A), if any."""
+        """`HORIZON` rows from here to the goals, behind the committed rows `prefix` (P, A), if any."""
         joints = self._robot.action_joints
         start = select_joints(self._robot.state_joints, state.positions, joints)[None]
         if prefix is not None and len(prefix):
