@@ -4,14 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from dexvla_model.data.demonstrations import Episode, create_dataset, has_episode, write_episode
+from dexvla_model.data.demonstrator_labels import ACTION_CHUNK, GROUNDING_PREFIX, label_features
+from dexvla_model.data.lerobot import DatasetSpecification, DatasetWriter, EpisodeWriter, marks_of_texts
 from dexvla_model.episode_pool import run_episodes
 from dexvla_model.observation import Observation
-from dexvla_model.policy import ActionChunk
 from dexvla_model.robot import load_robot
-from dexvla_sim.disturbance import Disturbance, DisturbanceSettings
+from dexvla_sim.disturbance import Disturbance, disturbance_of
 from dexvla_sim.policies import SCRIPTED, load_any_policy
 from dexvla_sim.rollout import InferenceLatency, Rollout
 from dexvla_sim.scripted_policy import ScriptedPolicy
@@ -20,7 +18,8 @@ from dexvla_sim.tasks import load_task
 
 # The demonstrator answers at once, so that what it says and does belongs to the frame at hand.
 _LABELLING_LATENCY = InferenceLatency(reason_s=0.0, act_s=0.04, act_period_s=0.2)
-# A robot that a disturbance jammed against something refuses chunks and stands still: frames that teach nothing.
+# A robot that a disturbance jammed against something refuses chunks and stands still: frames that teach
+# nothing.
 _MOST_REFUSALS = 5
 
 
@@ -34,6 +33,8 @@ class DemonstrationJob:
         disturb: push the robot off its way in some episodes.
         timeout_s: longest episode, in simulated s; short ones give many scenes cheaply.
         start_rad: if given, every episode starts so far from home (standard deviation per arm joint).
+        as_video: pictures as H.264 instead of PNG images inside the Parquet files. Images of the model's size
+            are small: as PNG they are lossless, four times as large, and faster to write and to read.
     """
 
     robot: str
@@ -43,39 +44,70 @@ class DemonstrationJob:
     disturb: bool = True
     timeout_s: float = 20.0
     start_rad: float | None = None
+    as_video: bool = False
+
+    def specification(self) -> DatasetSpecification:
+        """Of the dataset.
+
+        Raises:
+            UserError: robot or task is wrong.
+        """
+        robot = load_robot(self.robot)
+        extra = label_features(robot, ScriptedPolicy.horizon, load_task(self.task).object_names)
+        return DatasetSpecification.of_robot(
+            robot, robot.rates.observation_hz, as_video=self.as_video, extra=extra
+        )
+
+    def source(self, seed: int) -> str:
+        """By what the dataset knows an episode."""
+        return f"{self.task} {seed}"
 
 
 class EpisodeRecorder:
-    """Collects the frames of one episode with the demonstrator's answer at each."""
+    """Writes the frames of one episode as they come, with the demonstrator's answer at each.
 
-    def __init__(self, demonstrator: ScriptedPolicy, simulation: Simulation):
+    Args:
+        begin: starts the episode in a dataset, with its instruction.
+    """
+
+    def __init__(
+        self, demonstrator: ScriptedPolicy, simulation: Simulation, begin: Callable[[str], EpisodeWriter]
+    ) -> None:
         self._demonstrator = demonstrator
         self._simulation = simulation
-        self.observations: list[Observation] = []
-        self.chunks: list[ActionChunk] = []
-        self.sub_steps: list[str] = []
-        self.grounding: list[dict[str, np.ndarray]] = []
+        self._begin = begin
+        self._episode: EpisodeWriter | None = None
+        self._sub_steps: list[str] = []
+
+    @property
+    def frames(self) -> int:
+        """How many were written."""
+        return len(self._sub_steps)
 
     def __call__(self, observation: Observation) -> None:
+        """Write a frame."""
+        if self._episode is None:
+            self._episode = self._begin(self._simulation.instruction)
         substep = self._demonstrator.reason(observation, self._simulation.instruction)
-        self.observations.append(observation)
-        self.chunks.append(self._demonstrator.act(substep, observation.state))
-        self.sub_steps.append(substep.text)
-        self.grounding.append({role: self._simulation.grounding(role) for role in observation.images})
+        chunk = self._demonstrator.act(substep, observation.state).positions
+        labels = {ACTION_CHUNK: chunk}
+        if self._simulation.task.object_names:
+            for role in observation.images:
+                labels[GROUNDING_PREFIX + role] = self._simulation.grounding(role)
+        # The first row is where the robot is; the second is the command that moves it on.
+        stamp_ns, state = round(1e9 * observation.stamp_s), observation.state.positions
+        self._episode.add_frame(stamp_ns, state, chunk[1], observation.images, labels)
+        self._sub_steps.append(substep.text)
 
-    def episode(self, seed: int, success: bool) -> Episode:
-        """What was collected."""
-        roles = self.observations[0].images
-        return Episode(
-            images={role: np.stack([observation.images[role] for observation in self.observations]) for role in roles},
-            state=np.stack([observation.state.positions for observation in self.observations]).astype(np.float32),
-            action_chunks=np.stack([chunk.positions for chunk in self.chunks]).astype(np.float32),
-            grounding={role: np.stack([cells[role] for cells in self.grounding]) for role in roles},
-            sub_steps=self.sub_steps,
-            instruction=self._simulation.instruction,
-            seed=seed,
-            success=success,
-        )
+    def end(self, success: bool) -> None:
+        """The episode is whole."""
+        fps = self._simulation.robot.rates.observation_hz
+        self._episode.end(marks_of_texts(self._sub_steps, fps), success)
+
+    def abort(self) -> None:
+        """Forget the episode."""
+        if self._episode is not None:
+            self._episode.abort()
 
 
 @dataclass(frozen=True)
@@ -96,6 +128,7 @@ class _Worker:
     def __init__(self, job: DemonstrationJob):
         robot = load_robot(job.robot)
         self.job = job
+        self.writer = DatasetWriter.join(job.out)
         self.simulation = Simulation(robot, load_task(job.task), seed=0)
         self.demonstrator = ScriptedPolicy(robot)
         self.policy = load_any_policy(job.policy, robot)
@@ -105,9 +138,14 @@ class _Worker:
         cls.current = cls(job)
 
     @staticmethod
-    def record(seed: int) -> RecordedEpisode:
-        worker = _Worker.current
-        recorder = EpisodeRecorder(worker.demonstrator, worker.simulation)
+    def record(place: tuple[int, int]) -> RecordedEpisode:
+        """Record the episode of a seed under a number among the staged ones: `place` is both."""
+        worker, (seed, index) = _Worker.current, place
+
+        def begin(instruction: str) -> EpisodeWriter:
+            return worker.writer.begin_episode(instruction, worker.job.source(seed), index, threads=False)
+
+        recorder = EpisodeRecorder(worker.demonstrator, worker.simulation, begin)
         scripted = worker.job.policy == SCRIPTED
         rollout = Rollout(
             worker.simulation,
@@ -116,7 +154,7 @@ class _Worker:
             on_observation=recorder,
         )
         if worker.job.disturb:
-            settings = DisturbanceSettings()
+            settings = disturbance_of(worker.job.task)
             if worker.job.start_rad is not None:
                 settings = replace(settings, probability=1.0, start_rad=worker.job.start_rad)
             disturbance = Disturbance(worker.simulation.robot, seed, settings)
@@ -125,8 +163,10 @@ class _Worker:
         result = rollout.run(seed, worker.job.timeout_s)
         kept = result.refused_chunks <= _MOST_REFUSALS
         if kept:
-            write_episode(worker.job.out, recorder.episode(seed, result.success))
-        return RecordedEpisode(seed, len(recorder.observations) if kept else 0, result.success, kept)
+            recorder.end(result.success)
+        else:
+            recorder.abort()
+        return RecordedEpisode(seed, recorder.frames if kept else 0, result.success, kept)
 
 
 def record_demonstrations(
@@ -134,19 +174,32 @@ def record_demonstrations(
     seeds: Sequence[int],
     processes: int,
     progress: Callable[[RecordedEpisode], None] = lambda episode: None,
+    finishing: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[RecordedEpisode]:
-    """Record one episode per seed into `job.out`; episodes that are there already are left alone.
+    """Record one episode per seed into the dataset `job.out`; those that are there already are left alone.
+
+    After an interruption the same call goes on; until all episodes are there, a new dataset cannot be read.
+
+    Args:
+        finishing: called with the number of the dataset's files that are made in the end and their total.
 
     Raises:
-        UserError: the output folder, robot, task or policy is wrong.
+        UserError: the output folder, robot, task or policy is wrong, or the disk is full.
     """
     robot = load_robot(job.robot)
     load_any_policy(job.policy, robot)
-    task = load_task(job.task)
-    create_dataset(job.out, robot, job.task, ScriptedPolicy(robot).horizon, task.object_names)
-    missing = [seed for seed in seeds if not has_episode(job.out, seed)]
-    recorded = []
-    for episode in run_episodes(processes, _Worker.start, job, _Worker.record, missing):
-        recorded.append(episode)
-        progress(episode)
+    specification = job.specification()
+    ScriptedPolicy(robot).prepare(job.task)
+    writer = DatasetWriter.open(job.out, specification)
+    try:
+        known, first = writer.sources(), writer.next_index()
+        missing = [seed for seed in seeds if job.source(seed) not in known]
+        places = [(seed, first + number) for number, seed in enumerate(missing)]
+        recorded = []
+        for episode in run_episodes(processes, _Worker.start, job, _Worker.record, places):
+            recorded.append(episode)
+            progress(episode)
+        writer.finish(finishing)
+    finally:
+        writer.close()
     return recorded

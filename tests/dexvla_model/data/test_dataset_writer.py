@@ -93,7 +93,45 @@ def test_columns_are_of_the_types_that_lerobot_casts_to(recorded):
     metadata = json.loads(parquet.read_schema(recorded / "meta/tasks.parquet").metadata[b"pandas"])
     assert metadata["index_columns"] == ["task"]
     groups = parquet.ParquetFile(recorded / "data/chunk-000/file-000.parquet").num_row_groups
-    assert groups == 3, "one row group per episode"
+    assert groups == 1, "short episodes share a row group"
+
+
+def test_long_episodes_have_row_groups_of_their_own(tmp_path, specification, fill_episode):
+    writer = DatasetWriter.open(tmp_path / "new", specification)
+    for frames in (4, 97, 3, 100):
+        fill_episode(writer, frames)
+    writer.finish()
+    with parquet.ParquetFile(tmp_path / "new/data/chunk-000/file-000.parquet") as file:
+        groups = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+    assert groups == [101, 103]
+    assert DatasetReader(tmp_path / "new").episode_table(DatasetReader(tmp_path / "new").episodes[2]).num_rows == 3
+
+
+def test_tables_of_numbers_come_back_and_have_no_statistics(tmp_path, ur5e):
+    shape = {"dtype": "float32", "shape": [2, 3], "names": {"joints": ["a", "b", "c"]}}
+    cells = {"dtype": "uint8", "shape": [1, 4], "names": {"objects": ["cube"]}}
+    specification = DatasetSpecification.of_robot(ur5e, 10, as_video=False, extra={"plan": shape, "seen": cells})
+    writer = DatasetWriter.open(tmp_path / "new", specification)
+    plans = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    with writer.begin_episode("pick") as episode:
+        for number, plan in enumerate(plans):
+            extra = {"plan": plan, "seen": np.full((1, 4), number, np.uint8)}
+            episode.add_frame(number * 100_000_000, np.zeros(7), np.zeros(7), frame()["images"], extra)
+        with pytest.raises(InvalidFrame, match="plan of entry 4 is not finite"):
+            bad = extra | {"plan": np.where(plans[0] == 4, np.nan, plans[0])}
+            episode.add_frame(400_000_000, np.zeros(7), np.zeros(7), frame()["images"], bad)
+        episode.end()
+    writer.finish()
+    reader = DatasetReader(tmp_path / "new")
+    columns = reader.columns(["plan", "seen"])
+    np.testing.assert_array_equal(columns["plan"], plans)
+    assert columns["seen"].shape == (4, 1, 4) and columns["seen"].dtype == np.uint8
+    assert reader.info.features["seen"]["names"] == {"objects": ["cube"]}
+    # As LeRobot stores what `datasets` calls Array2D.
+    schema = parquet.read_schema(tmp_path / "new/data/chunk-000/file-000.parquet")
+    assert schema.field("plan").type == pa.list_(pa.list_(pa.float32()))
+    assert {"plan", "seen"}.isdisjoint(reader.statistics())
+    assert find_problems(tmp_path / "new") == []
 
 
 def test_until_it_is_finished_nobody_takes_it_for_a_dataset(tmp_path, specification, fill_episode):

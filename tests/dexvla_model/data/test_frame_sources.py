@@ -8,7 +8,6 @@ import torch
 
 from dexvla_model.data.augmentation import Augmentation
 from dexvla_model.data.datasets import DatasetChoice, frame_order, joined, open_datasets
-from dexvla_model.data.demonstrations import create_dataset
 from dexvla_model.data.lerobot import DatasetSpecification, DatasetWriter
 from dexvla_model.data.measure import measure_statistics
 from dexvla_model.data.order import FrameOrder, MixtureOrder
@@ -201,9 +200,11 @@ def test_what_cannot_be_mixed_is_named(recorded, ur5e, tmp_path):
         open_datasets([DatasetChoice(recorded, 1.0), DatasetChoice(recorded)], ur5e, 4)
     with pytest.raises(UserError, match="model.horizon"):
         open_datasets([DatasetChoice(recorded)], ur5e)
-    create_dataset(tmp_path / "shown", ur5e, "pick_place", horizon=4, objects=("cube",))
+    DatasetWriter.open(tmp_path / "empty", DatasetSpecification.of_robot(ur5e, 10)).finish()
     with pytest.raises(UserError, match="no episode"):
-        open_datasets([DatasetChoice(recorded), DatasetChoice(tmp_path / "shown")], ur5e)
+        open_datasets([DatasetChoice(recorded), DatasetChoice(tmp_path / "empty")], ur5e, 4)
+    with pytest.raises(UserError, match="is no LeRobot dataset"):
+        open_datasets([DatasetChoice(tmp_path / "none")], ur5e, 4)
 
 
 def test_augmentation_moves_and_colours_images_a_little_and_differently():

@@ -86,6 +86,26 @@ class MixtureOrder:
         return sources, turns
 
 
+class SomeFrames:
+    """An order of some of the frames only.
+
+    Args:
+        order: of their places among these.
+        frames: (M,) their indices, one for each place.
+    """
+
+    def __init__(self, order: Order, frames: np.ndarray):
+        self._order, self._frames = order, frames
+
+    def batch(self, step: int) -> np.ndarray:
+        """(B,) frame indices of that step."""
+        return self._frames[self._order.batch(step)]
+
+    def taken(self, first: int, count: int) -> np.ndarray:
+        """(count,) frame indices from the first-th frame on."""
+        return self._frames[self._order.taken(first, count)]
+
+
 class _Shuffle:
     """An endless sequence of permutations of `count` indices."""
 

@@ -1,10 +1,20 @@
-"""A LeRobot dataset as a source of frames: numbers in memory, pictures decoded when they are needed."""
+"""A LeRobot dataset as a source of frames: numbers in memory, pictures there too or decoded when they are
+needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from dexvla_model.data.demonstrator_labels import (
+    ACTION_CHUNK,
+    GROUNDING_PREFIX,
+    chunk_columns,
+    grounded_objects,
+    labelled_horizon,
+    spread_objects,
+)
+from dexvla_model.data.held_pictures import fit_in_memory, hold_pictures
 from dexvla_model.data.lerobot.language import texts_of_marks
 from dexvla_model.data.lerobot.layout import ACTION, IMAGE_PREFIX, STATE
 from dexvla_model.data.lerobot.pictures import Pictures
@@ -22,28 +32,34 @@ class RecordedFrames:
     sub-step.
 
     Args:
-        horizon: rows of an action chunk; a row is the action that was commanded at the frame of that time.
+        horizon: rows of an action chunk. They are the first ones of the dataset's own chunks where a
+            demonstrator left some; otherwise a row is the action that was commanded at the frame of that
+            time. None for all rows that the dataset has.
         only_success: leave episodes out that are known to have failed.
         cameras: feature of each camera role, where it is not `observation.images.ROLE`.
+        in_memory: decode all pictures now and hold them; None to do so where they take no more than a quarter
+            of the free memory.
+        progress: called with the number of pictures decoded now and their total.
 
     Raises:
         UserError: the dataset is damaged, or does not fit the robot.
     """
 
-    objects: tuple[str, ...] = ()
-
     def __init__(
         self,
         folder: Path,
         robot: RobotDescription,
-        horizon: int,
+        horizon: int | None,
         only_success: bool = False,
         cameras: Mapping[str, str] | None = None,
+        in_memory: bool | None = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ):
         reader = DatasetReader(folder)
         if reader.robot is not None:
             check_same_layout(reader.robot, robot, f"the dataset {folder}")
-        self.horizon = horizon
+        labelled = labelled_horizon(reader.info, robot)
+        self.horizon = _horizon(folder, horizon, labelled)
         self.stride = _stride(reader, robot)
         self._robot = robot
         self._pictures = Pictures(reader)
@@ -55,12 +71,22 @@ class RecordedFrames:
             raise UserError(
                 f"{folder}: there is no episode to train on; record some, or allow those that failed."
             )
-        columns = reader.columns([STATE, ACTION])
+        self._known = grounded_objects(reader.info, robot, folder)
+        self.objects = self._known
+        grounding = [GROUNDING_PREFIX + camera.role for camera in robot.cameras if self._known]
+        columns = reader.columns([STATE, ACTION, *grounding, *([ACTION_CHUNK] if labelled else [])])
         # Where our n-th frame stands among all of the dataset's.
         self._frame = np.concatenate([np.arange(e.first, e.first + e.length) for e in episodes])
         self._state = _selected(columns[STATE], reader, STATE, robot.state_joints)[self._frame]
         self._action = _selected(columns[ACTION], reader, ACTION, robot.action_joints)[self._frame]
-        _check_finite(folder, episodes, self._state, self._action)
+        self._chunks = None
+        if labelled:
+            chunks = columns[ACTION_CHUNK][:, : self.horizon, chunk_columns(reader.info, robot, folder)]
+            self._chunks = np.ascontiguousarray(chunks[self._frame], dtype=np.float32)
+        self._grounding = None
+        if grounding:
+            self._grounding = np.concatenate([columns[name] for name in grounding], axis=2)[self._frame]
+        _check_finite(folder, episodes, self._state, self._action, self._chunks)
         lengths = [episode.length for episode in episodes]
         self.last_frame = np.repeat(np.cumsum(lengths) - 1, lengths)
         marks = reader.sub_steps()
@@ -71,11 +97,18 @@ class RecordedFrames:
             said = texts_of_marks(marks[episode.index], episode.length, reader.fps)
             self._instructions += [instruction] * episode.length
             self._sub_steps += [text or instruction for text in said]
+        if in_memory is None:
+            in_memory = fit_in_memory(len(self), robot)
+        self._held = None
+        if in_memory:
+            self._held = hold_pictures(self._pictures, self._features, self._frame, robot, progress)
 
     def __len__(self) -> int:
         return len(self._frame)
 
     def images_of(self, frames: np.ndarray) -> dict[str, np.ndarray]:
+        if self._held is not None:
+            return {role: pictures[frames] for role, pictures in self._held.items()}
         images = {}
         for camera in self._robot.cameras:
             found = self._pictures.get(self._features[camera.role], self._frame[frames])
@@ -86,12 +119,20 @@ class RecordedFrames:
         return self._state[frames]
 
     def chunks_of(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        if self._chunks is not None:
+            return self._chunks[frames], None
         rows = frames[..., None] + self.stride * np.arange(self.horizon)
         last = self.last_frame[frames][..., None]
         return self._action[np.minimum(rows, last)], rows > last
 
-    def grounding_of(self, frames: np.ndarray) -> None:
-        return None
+    def grounding_of(self, frames: np.ndarray) -> np.ndarray | None:
+        if self._grounding is None:
+            return None
+        return spread_objects(self._grounding[frames], self._known, self.objects)
+
+    def name_objects(self, objects: tuple[str, ...]) -> None:
+        if self._known:
+            self.objects = objects
 
     def instructions_of(self, frames: np.ndarray) -> list[str]:
         return [self._instructions[frame] for frame in frames]
@@ -143,6 +184,19 @@ def _camera_feature(reader: DatasetReader, role: str, cameras: Mapping[str, str]
     return key
 
 
+def _horizon(folder: Path, wanted: int | None, labelled: int | None) -> int:
+    if wanted is None and labelled is None:
+        raise UserError(
+            f"{folder}: the dataset does not say how many rows an action chunk has; give model.horizon."
+        )
+    if labelled is not None and (wanted or 0) > labelled:
+        raise UserError(
+            f"{folder}: action chunks have {labelled} rows there, but the model has {wanted}; set a horizon "
+            f"of at most {labelled}."
+        )
+    return wanted or labelled
+
+
 def _stride(reader: DatasetReader, robot: RobotDescription) -> int:
     stride = reader.fps / robot.rates.action_hz
     if abs(stride - round(stride)) > 1e-6 or round(stride) < 1:
@@ -156,8 +210,9 @@ def _stride(reader: DatasetReader, robot: RobotDescription) -> int:
     return round(stride)
 
 
-def _check_finite(folder: Path, episodes: list[EpisodeEntry], state: np.ndarray, action: np.ndarray) -> None:
-    good = np.isfinite(state).all(axis=1) & np.isfinite(action).all(axis=1)
+def _check_finite(folder: Path, episodes: list[EpisodeEntry], *values: np.ndarray | None) -> None:
+    known = [array for array in values if array is not None]
+    good = np.all([np.isfinite(array).reshape(len(array), -1).all(axis=1) for array in known], axis=0)
     if not good.all():
         ends = np.cumsum([episode.length for episode in episodes])
         bad = episodes[int(np.searchsorted(ends, np.argmin(good), side="right"))]

@@ -1,5 +1,4 @@
-"""Where training takes its frames from: one interface for demonstrations in memory and recorded datasets on
-disk."""
+"""Where training takes its frames from: one interface for a dataset and for several behind one another."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +10,7 @@ class FrameSource(Protocol):
     """N frames of many episodes, one behind the other. `frames` are indices among them, of any shape (...,).
 
     Attributes:
-        objects: names of the O objects that the grounding knows of; empty without grounding.
+        objects: names of the O objects in the order of the grounding; empty without grounding.
         last_frame: (N,) index of the last frame of each frame's episode.
         stride: frames from one row of an action chunk to the next.
         horizon: rows of an action chunk.
@@ -40,6 +39,10 @@ class FrameSource(Protocol):
         """(B, O, V) uint8, the share (of 255) of each vision token that shows each object; None if not
         known."""
 
+    def name_objects(self, objects: tuple[str, ...]) -> None:
+        """Give the grounding of these objects from now on, those of `objects` among them; others are in no
+        picture. Nothing happens without grounding."""
+
     def instructions_of(self, frames: np.ndarray) -> list[str]:
         """B texts."""
 
@@ -56,13 +59,21 @@ def later(source: FrameSource, frames: np.ndarray, delays: np.ndarray) -> np.nda
     return np.minimum(frames + delays * source.stride, source.last_frame[frames])
 
 
+def united_objects(sources: Sequence[FrameSource]) -> tuple[str, ...]:
+    """Names of all objects that some source knows of, in the order in which they first come."""
+    return tuple(dict.fromkeys(name for source in sources for name in source.objects))
+
+
 class ConcatenatedFrames:
     """Several sources of one robot, one behind the other."""
 
     def __init__(self, sources: Sequence[FrameSource]):
         self.sources = list(sources)
-        known = {source.objects for source in sources}
-        self.objects = sources[0].objects if len(known) == 1 else ()
+        # A loss over part of a batch would need a mask of its own: grounding is known for all sources, or for
+        # none.
+        self.objects: tuple[str, ...] = ()
+        if all(source.objects for source in sources):
+            self.name_objects(united_objects(sources))
         self.stride = sources[0].stride
         self._first = np.cumsum([0, *(len(source) for source in sources)])
         self.last_frame = np.concatenate(
@@ -97,9 +108,14 @@ class ConcatenatedFrames:
         return chunks, self._merge(frames, pads)
 
     def grounding_of(self, frames: np.ndarray) -> np.ndarray | None:
-        # A loss over part of a batch would need a mask of its own: grounding is known for all sources, or
-        # for none.
         return self._merge(frames, self._parts(frames, "grounding_of")) if self.objects else None
+
+    def name_objects(self, objects: tuple[str, ...]) -> None:
+        if all(source.objects for source in self.sources):
+            self.objects = objects
+            for source in self.sources:
+                if source.objects != objects:
+                    source.name_objects(objects)
 
     def instructions_of(self, frames: np.ndarray) -> list[str]:
         return self._merge_texts(frames, "instructions_of")

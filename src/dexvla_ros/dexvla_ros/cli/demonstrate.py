@@ -7,48 +7,70 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dexvla_ros.cli.episode_progress import episode_progress
 
 
 def demonstrate(
-    out: Annotated[Path, typer.Option(help="Folder of the dataset; made if absent, gone on with if it is there.")],
-    robot: Annotated[str, typer.Option(help="Robot: a name in config/robots, or the path of a robot file.")] = "ur5e",
+    out: Annotated[
+        Path, typer.Option(help="Folder of the dataset; made if absent, gone on with if it is there.")
+    ],
+    robot: Annotated[
+        str, typer.Option(help="Robot: a name in config/robots, or the path of a robot file.")
+    ] = "ur5e",
     task: Annotated[str, typer.Option(help="Task in the simulation.")] = "pick_place",
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 100,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the first episode; evaluation uses small ones, so keep this large.")
+        int,
+        typer.Option(min=0, help="Seed of the first episode; evaluation uses small ones, so keep this large."),
     ] = 100_000,
     policy: Annotated[
         str,
-        typer.Option(help="Who moves the robot: 'scripted' or a checkpoint. The labels are always the demonstrator's."),
+        typer.Option(
+            help="Who moves the robot: 'scripted' or a checkpoint. The labels are always the demonstrator's."
+        ),
     ] = "scripted",
-    disturb: Annotated[bool, typer.Option(help="Push the robot off its way now and then, to show how to recover.")] = True,
+    disturb: Annotated[
+        bool, typer.Option(help="Push the robot off its way now and then, to show how to recover.")
+    ] = True,
     timeout_s: Annotated[
-        float, typer.Option("--timeout", min=0.1, help="Longest episode in simulated seconds; short ones give many scenes.")
+        float,
+        typer.Option(
+            "--timeout", min=0.1, help="Longest episode in simulated seconds; short ones give many scenes."
+        ),
     ] = 20.0,
     start_rad: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Start every episode this far from home (rad, standard deviation per arm joint)."),
+        typer.Option(
+            min=0.0, help="Start every episode this far from home (rad, standard deviation per arm joint)."
+        ),
     ] = None,
+    as_video: Annotated[
+        bool,
+        typer.Option(
+            "--video/--images", help="Pictures as H.264 video: a quarter of the size, but lossy and slower."
+        ),
+    ] = False,
     processes: Annotated[int, typer.Option(min=0, help="Parallel processes; 0 means one per CPU core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary on standard output.")] = False,
 ) -> None:
-    """Write demonstrations: simulated episodes with the demonstrator's sub-step and action chunk at every frame.
+    """Write demonstrations as a LeRobot dataset: simulated episodes, every frame with the demonstrator's
+    answer.
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
     from dexvla_sim.demonstrate import DemonstrationJob, record_demonstrations
 
-    job = DemonstrationJob(robot=robot, task=task, out=out, policy=policy, disturb=disturb, timeout_s=timeout_s, start_rad=start_rad)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    job = DemonstrationJob(robot, task, out, policy, disturb, timeout_s, start_rad, as_video)
+    with episode_progress() as progress:
         bar = progress.add_task("recording", total=episodes)
-
-        def on_episode(episode) -> None:
-            progress.advance(bar)
-
+        files = progress.add_task("finishing", visible=False)
         recorded = record_demonstrations(
-            job, range(seed, seed + episodes), processes or os.cpu_count() or 1, progress=on_episode
+            job,
+            range(seed, seed + episodes),
+            processes or os.cpu_count() or 1,
+            progress=lambda episode: progress.advance(bar),
+            finishing=lambda done, total: progress.update(files, completed=done, total=total, visible=True),
         )
         progress.update(bar, completed=episodes)
     successes = sum(episode.success for episode in recorded)

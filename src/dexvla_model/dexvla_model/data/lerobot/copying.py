@@ -6,7 +6,6 @@ from typing import Any
 
 import av
 import pyarrow as pa
-import pyarrow.parquet as parquet
 
 from dexvla_model.data.lerobot.episode_writer import PLACED
 from dexvla_model.data.lerobot.features import arrow_schema, complete_features
@@ -18,7 +17,7 @@ from dexvla_model.data.lerobot.layout import (
 )
 from dexvla_model.data.lerobot.reader import DatasetReader, EpisodeEntry, VideoPlace, as_array
 from dexvla_model.data.lerobot.specification import DatasetSpecification
-from dexvla_model.data.lerobot.staging import DATA_FILE, EpisodeRecord, EpisodeStage
+from dexvla_model.data.lerobot.staging import EpisodeRecord, EpisodeStage
 from dexvla_model.data.lerobot.statistics import FeatureStatistics, vector_statistics
 from dexvla_model.data.lerobot.video import join_videos
 from dexvla_model.errors import UserError
@@ -68,12 +67,11 @@ def copy_episode(
         columns.append(_column(table, field, episode.length))
         fields.append(field)
     copied = pa.Table.from_arrays(columns, schema=pa.schema(fields))
-    parquet.write_table(copied, part / DATA_FILE, compression="zstd")
-    sizes = {"data": (part / DATA_FILE).stat().st_size}
+    sizes = {"data": stage.write_rows(index, copied)}
     for key, place in episode.videos.items():
         cut_video(place, episode.length, reader.fps, part / f"{key}.mp4")
         sizes[key] = (part / f"{key}.mp4").stat().st_size
-    numbers = [name for name in reader.info.vector_keys if name in copied.column_names]
+    numbers = [name for name in reader.info.measured_keys if name in copied.column_names]
     measured = {
         name: vector_statistics(as_array(copied[name], reader.info.features[name]))
         for name in numbers

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dexvla_model.data.lerobot.language import EVENTS_TYPE, LANGUAGE_FEATURE, PERSISTENT_TYPE
@@ -68,6 +69,22 @@ def arrow_type(name: str, feature: Mapping[str, Any]) -> pa.DataType:
     for size in reversed(shape[1:]):
         value = pa.list_(value)
     return pa.list_(value, shape[0]) if len(shape) == 1 else pa.list_(value)
+
+
+def arrow_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Numbers (N, ...) as a column of an `arrow_type`, without making Python objects of them."""
+    levels = []
+    while pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        levels.append(kind)
+        kind = kind.value_type
+    column = pa.array(values.ravel(), type=kind)
+    for level, size in reversed(list(zip(levels, values.shape[1:], strict=True))):
+        if pa.types.is_fixed_size_list(level):
+            column = pa.FixedSizeListArray.from_arrays(column, type=level)
+        else:
+            offsets = pa.array(np.arange(0, len(column) + 1, size), type=pa.int32())
+            column = pa.ListArray.from_arrays(offsets, column, type=level)
+    return column
 
 
 def arrow_schema(features: Mapping[str, Mapping[str, Any]]) -> pa.Schema:

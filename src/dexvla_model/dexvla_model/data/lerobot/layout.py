@@ -100,6 +100,11 @@ class DatasetInfo:
         other = ("image", "video", "string", "language")
         return tuple(name for name, feature in self.features.items() if feature["dtype"] not in other)
 
+    @property
+    def measured_keys(self) -> tuple[str, ...]:
+        """Those whose statistics are kept: those of tables (T, A) would be larger than a short episode."""
+        return tuple(name for name in self.vector_keys if len(self.features[name]["shape"]) == 1)
+
     def counted(self, episodes: int, frames: int, tasks: int) -> "DatasetInfo":
         splits = {"train": f"0:{episodes}"}
         return replace(self, total_episodes=episodes, total_frames=frames, total_tasks=tasks, splits=splits)
@@ -177,9 +182,9 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: the file cannot be read ({error}); restore it.") from error
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON; a file of that name is either whole or absent."""
+def write_json(path: Path, content: Any, indent: int | None = 4) -> None:
+    """Write JSON; a file of that name is either whole or absent. Without `indent` it is much faster."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)

@@ -22,17 +22,17 @@ _SAMPLED_IMAGES = 1000
 def measure_dataset(
     reader: DatasetReader, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[str, FeatureStatistics]:
-    """Statistics of every feature: numbers over all frames, quantiles exact; pictures over evenly spaced
-    ones.
+    """Statistics of every vector and camera: numbers over all frames, quantiles exact; pictures over evenly
+    spaced ones.
 
     Args:
         progress: called with the number of features measured and their total.
     """
     pictures, measured = Pictures(reader), {}
-    names = [*reader.info.vector_keys, *reader.info.camera_keys]
+    names = [*reader.info.measured_keys, *reader.info.camera_keys]
     for done, name in enumerate(names):
         progress(done, len(names))
-        if name in reader.info.vector_keys:
+        if name in reader.info.measured_keys:
             measured[name] = vector_statistics(reader.columns([name])[name])
             continue
         counted = ImageStatistics()

@@ -34,12 +34,11 @@ from dexvla_model.data.lerobot.layout import (
     write_json,
 )
 from dexvla_model.data.lerobot.specification import DatasetSpecification
-from dexvla_model.data.lerobot.staging import DATA_FILE, EpisodeRecord, EpisodeStage
+from dexvla_model.data.lerobot.staging import EpisodeRecord, EpisodeStage
 from dexvla_model.data.lerobot.statistics import aggregate, statistics_to_json, vector_statistics
 from dexvla_model.data.lerobot.tables import (
     read_episode_rows,
     read_episode_statistics,
-    read_table,
     read_tasks,
     write_episode_rows,
     write_tasks,
@@ -48,6 +47,8 @@ from dexvla_model.data.lerobot.video import join_videos, video_information
 
 _PACKED, _PLAN, _READY = "packed", "plan.json", "ready"
 _MB = 2**20
+# Frames that a row group has at least, but for the last one of a file.
+_GROUP_FRAMES = 100
 # The name under which a plan and a record hold the Parquet file, beside the cameras'.
 DATA = "data"
 
@@ -153,30 +154,39 @@ def _make_files(
     info = specification.info()
     tasks = _tasks(plan, records, before)
     starts = _frame_starts(plan, records, before)
+    numbers = {index: number for number, index in enumerate(plan["episodes"])}
     jobs = [(key, file) for key, files in plan["files"].items() for file in files]
     for done, (key, file) in enumerate(jobs):
         progress(done, len(jobs))
         template = info.data_path if key == DATA else info.video_path
         place = template.format(video_key=key, chunk_index=file["chunk"], file_index=file["file"])
         out, episodes = packed / place, file["episodes"]
-        name = DATA_FILE if key == DATA else f"{key}.mp4"
         if not out.exists():
             out.parent.mkdir(parents=True, exist_ok=True)
             temporary = out.with_name(f"{out.stem}.tmp{out.suffix}")
-            parts = [stage.path(index) / name for index in episodes]
             if key == DATA:
                 with parquet.ParquetWriter(
                     temporary, arrow_schema(info.features), compression="zstd"
                 ) as writer:
-                    for index, part in zip(episodes, parts):
-                        number = len(before.rows) + plan["episodes"].index(index)
+                    waiting = []
+                    for index in episodes:
                         task = tasks.index(records[index].instruction)
-                        writer.write_table(_placed(read_table(part), info, number, starts[index], task))
+                        number = len(before.rows) + numbers[index]
+                        waiting.append(_placed(stage.read_rows(index), info, number, starts[index], task))
+                        # Short episodes share a row group: each group costs a reader time and room in the
+                        # footer.
+                        if sum(map(len, waiting)) >= _GROUP_FRAMES or index == episodes[-1]:
+                            writer.write_table(pa.concat_tables(waiting))
+                            waiting = []
             else:
+                parts = [stage.path(index) / f"{key}.mp4" for index in episodes]
                 join_videos(parts, [records[index].frames for index in episodes], info.fps, temporary)
             os.replace(temporary, out)
         for index in episodes:
-            (stage.path(index) / name).unlink(missing_ok=True)
+            if key == DATA:
+                stage.remove_rows(index)
+            else:
+                (stage.path(index) / f"{key}.mp4").unlink(missing_ok=True)
     progress(len(jobs), len(jobs))
 
 

@@ -71,9 +71,13 @@ class Pictures:
         cell = (key, episode.index)
         encoded = self._encoded.pop(cell, None)
         if encoded is None:
-            cells = self._reader.episode_table(episode, [key])[key].to_pylist()
-            encoded = [self._bytes_of(value, key, episode) for value in cells]
-            self._encoded_bytes += sum(map(len, encoded))
+            for index, table in self._reader.tables_around(episode, [key]).items():
+                if (key, index) not in self._encoded:
+                    other = self._reader.episodes[index]
+                    images = [self._bytes_of(value, key, other) for value in table[key].to_pylist()]
+                    self._encoded_bytes += sum(map(len, images))
+                    self._encoded[key, index] = images
+            encoded = self._encoded.pop(cell)
         self._encoded[cell] = encoded
         while self._encoded_bytes > _CACHED_BYTES and len(self._encoded) > 1:
             self._encoded_bytes -= sum(map(len, self._encoded.popitem(last=False)[1]))

@@ -146,6 +146,31 @@ class DatasetReader:
         Raises:
             UserError: the file is missing or damaged, or has other rows than the episode needs.
         """
+        table = self._tables_around(episode, columns).get(episode.index)
+        rows = 0 if table is None else table.num_rows
+        if rows != episode.length:
+            raise UserError(
+                f"{episode.data_path}: episode {episode.index} has {rows} rows there, but meta/episodes says "
+                f"{episode.length}; restore the dataset or convert again."
+            )
+        return table
+
+    def tables_around(self, episode: EpisodeEntry, columns: Sequence[str]) -> dict[int, pa.Table]:
+        """Rows of an episode, and of others that stand whole in the same row groups: those are read anyway.
+
+        Raises:
+            UserError: see `episode_table`.
+        """
+        tables = self._tables_around(episode, columns)
+        lengths = self._lengths
+        whole = {index: table for index, table in tables.items() if len(table) == lengths.get(index)}
+        return whole if episode.index in whole else {episode.index: self.episode_table(episode, columns)}
+
+    @cached_property
+    def _lengths(self) -> dict[int, int]:
+        return {episode.index: episode.length for episode in self.episodes}
+
+    def _tables_around(self, episode: EpisodeEntry, columns: Sequence[str] | None) -> dict[int, pa.Table]:
         wanted = None if columns is None else list(dict.fromkeys([*columns, "episode_index"]))
         try:
             with parquet.ParquetFile(episode.data_path) as file:
@@ -155,14 +180,12 @@ class DatasetReader:
             raise UserError(
                 f"{episode.data_path}: the Parquet file cannot be read ({error}); restore it."
             ) from error
-        table = table.filter(compute.equal(table["episode_index"], episode.index))
-        if table.num_rows != episode.length:
-            raise UserError(
-                f"{episode.data_path}: episode {episode.index} has {table.num_rows} rows there, but "
-                f"meta/episodes says "
-                f"{episode.length}; restore the dataset or convert again."
-            )
-        return table if columns is None else table.select(list(columns))
+        indices = table["episode_index"].to_numpy()
+        table = table if columns is None else table.select(list(columns))
+        starts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist()]
+        lengths = np.diff([*starts, len(indices)]).tolist()
+        places = zip(starts, lengths)
+        return {int(indices[start]): table.slice(start, length) for start, length in places if length}
 
     def sub_steps(self) -> dict[int, list[SubStepMark]]:
         """Sub-steps by episode; empty lists where the dataset says nothing of them."""
