@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from dexvla_model.expert import ChunkBatch
+from dexvla_model.vlm.backbone import ImageTokens
 from dexvla_model.vlm.prompt import PromptTokens
 
 
@@ -33,6 +34,8 @@ class Batch:
         is_pad: (B, T) or (B, K, T) bool, rows behind the end of the episode; None when there are none.
         grounding: (B, O, N) in [0, 1], how much of each of the N image tokens shows each of O objects; None
             where it is not known.
+        image_tokens: of all cameras, where they were made beforehand by a vision tower that does not learn;
+            then `images` may be empty.
         texts: B texts, for a model that is conditioned on sentences; None where only tokens are needed.
     """
 
@@ -44,6 +47,7 @@ class Batch:
     is_pad: torch.Tensor | None = None
     grounding: torch.Tensor | None = None
     texts: Sequence[TaskText] | None = None
+    image_tokens: ImageTokens | None = None
 
     def chunks(self, condition: torch.Tensor) -> ChunkBatch:
         """What the expert learns from, under conditions (B, C) or (B, 1, C) that a model made of the rest."""
@@ -59,4 +63,5 @@ class Batch:
             None if self.is_pad is None else self.is_pad.to(device),
             None if self.grounding is None else self.grounding.to(device),
             self.texts,
+            None if self.image_tokens is None else self.image_tokens.to(device),
         )

@@ -246,7 +246,7 @@ def test_two_processes_train_one_model(data, tmp_path):
 
 def test_without_weights_every_frame_counts_alike(data, tmp_path):
     unweighted = [{key: value for key, value in robot.items() if key != "weight"} for robot in data[1]]
-    batches = trainer(unweighted, tmp_path)._batches
+    batches = trainer(unweighted, tmp_path)._mixtures[0]
     taken = [sum(len(p.state) for p in batches.batch(s) if p.embodiment == "bare_arm") for s in range(5)]
     assert sum(taken) == pytest.approx(20, abs=3)
 

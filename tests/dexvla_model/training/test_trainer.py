@@ -9,7 +9,6 @@ import torch
 from rich.console import Console
 
 from dexvla_model.checkpoint import load_policy
-from dexvla_model.data.demonstrations import Episode, create_dataset, write_episode
 from dexvla_model.errors import UserError
 from dexvla_model.observation import Observation, RobotState
 from dexvla_model.resources import find_resource
@@ -21,7 +20,7 @@ UR5E = load_robot("ur5e")
 HORIZON = 4
 
 
-def colour_episode(seed: int) -> Episode:
+def colour_episode(seed: int) -> dict:
     """Frames that are all bright or all dark, with a sub-step and a motion that depend on which."""
     rng = np.random.default_rng(seed)
     length, bright = 6, seed % 2 == 0
@@ -33,25 +32,20 @@ def colour_episode(seed: int) -> Episode:
         grounding[camera.role] = np.full((length, 1, cells), 255 if bright else 0, np.uint8)
     state = np.tile(UR5E.home_positions, (length, 1)) + rng.normal(0, 0.1, (length, 7))
     ramp = np.linspace(0.0, 0.3 if bright else -0.3, HORIZON)[None, :, None]
-    return Episode(
-        images=images,
-        state=state.astype(np.float32),
-        action_chunks=(state[:, None, :] + ramp).astype(np.float32),
-        grounding=grounding,
-        sub_steps=["go left" if bright else "go right"] * length,
-        instruction="move",
-        seed=seed,
-        success=True,
-    )
+    return {
+        "images": images,
+        "state": state.astype(np.float32),
+        "chunks": (state[:, None, :] + ramp).astype(np.float32),
+        "grounding": grounding,
+        "sub_steps": ["go left" if bright else "go right"] * length,
+        "instruction": "move",
+    }
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory, write_demonstrations):
     folder = tmp_path_factory.mktemp("data") / "colours"
-    create_dataset(folder, UR5E, "colours", HORIZON, ("light",))
-    for seed in range(6):
-        write_episode(folder, colour_episode(seed))
-    return folder
+    return write_demonstrations(folder, UR5E, ("light",), [colour_episode(seed) for seed in range(6)])
 
 
 def trainer(dataset, output, *overrides: str, restart: bool = False) -> Trainer:

@@ -138,14 +138,14 @@ def benchmark_loading(
     for step in range(repeats + 1):
         for name, trainer in trainers.items():
             before_s = time.perf_counter()
-            batch = trainer._batches.batch(step)
+            batch = [trainer._mixtures[0].batch(step)]
             taken[name].append(time.perf_counter() - before_s)
         before_s = time.perf_counter()
         trainers["plain"]._train_step(batch)
         taken["training"].append(time.perf_counter() - before_s)
     before_s = time.perf_counter()
-    for number, batch in enumerate(trainers["augmented"]._batches.batches(0, repeats + 1, workers=1)):
-        trainers["augmented"]._train_step(batch)
+    for number, batch in enumerate(trainers["augmented"]._mixtures[0].batches(0, repeats + 1, workers=1)):
+        trainers["augmented"]._train_step([batch])
         if number == 0:
             before_s = time.perf_counter()
     taken["together"] = [0.0, (time.perf_counter() - before_s) / repeats]

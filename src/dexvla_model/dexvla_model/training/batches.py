@@ -13,6 +13,7 @@ from dexvla_model.data.order import FrameOrder, Order
 from dexvla_model.data.source import FrameSource, later
 from dexvla_model.normalization import Statistics
 from dexvla_model.training.ahead import made_ahead
+from dexvla_model.training.image_tokens import ImageTokenTable
 from dexvla_model.vlm.prompt import Prompt
 
 # A token shows an object from this share (of 255) of its pixels on: a cube that its border just cuts does
@@ -52,6 +53,7 @@ class BatchBuilder(Dataset):
         order: which frames make up a step's batch; every frame once an epoch if None.
         augmentation: random changes to images; none if None.
         shard: this process' part of every batch.
+        image_tokens: of all frames, made beforehand; images are not read then.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class BatchBuilder(Dataset):
         order: Order | None = None,
         augmentation: Augmentation | None = None,
         shard: Shard = Shard(),
+        image_tokens: ImageTokenTable | None = None,
     ):
         self._frames = frames
         self._embodiment = embodiment
@@ -79,6 +82,7 @@ class BatchBuilder(Dataset):
         self.order = order or FrameOrder(len(frames), batch_size, seed)
         self._augmentation = augmentation
         self._shard = shard
+        self._image_tokens = image_tokens
 
     def batch(self, step: int) -> Batch | None:
         """B observations with K = chunks_per_frame chunks each; None where this process has no sample."""
@@ -101,13 +105,14 @@ class BatchBuilder(Dataset):
         grounding = self._frames.grounding_of(frames)
         return Batch(
             self._embodiment,
-            self._images(frames, step, places),
+            {} if self._image_tokens is not None else self._images(frames, step, places),
             None if self._prompt is None else self._prompt.encode(instructions, sub_steps),
             self._statistics.normalise_state(state),
             self._statistics.normalise_actions(torch.from_numpy(chunks), state),
             is_pad=None if is_pad is None else torch.from_numpy(is_pad),
             grounding=None if grounding is None else (torch.from_numpy(grounding) > _SHOWN).float(),
             texts=[TaskText(*texts) for texts in zip(instructions, sub_steps)],
+            image_tokens=None if self._image_tokens is None else self._image_tokens.of(frames),
         )
 
     def _delays(self, step: int) -> np.ndarray:

@@ -15,7 +15,7 @@ class RobotChoice:
 
     Attributes:
         robot: name or path of the robot file.
-        datasets: folders made by `dexvla demonstrate`, and LeRobot datasets, all of this robot.
+        datasets: LeRobot datasets, such as `dexvla demonstrate` makes, all of this robot.
         weight: share of the frames of every batch relative to the other robots'; None where each frame of all
             counts alike. Either every robot has one, or none.
         horizon: rows of this robot's action chunks; None for `model.horizon`, or to take it from
@@ -69,6 +69,7 @@ def read_datasets(reader: MappingReader) -> tuple[DatasetChoice, ...]:
             weight=entry.number("weight", 1e-9) if entry.has("weight") else None,
             only_success=entry.boolean("only_success", default=False),
             cameras={str(role): str(feature) for role, feature in cameras.items()},
+            in_memory=entry.boolean("in_memory", default=False) if entry.has("in_memory") else None,
         )
         entry.finish()
         choices.append(choice)

@@ -11,6 +11,7 @@ from dexvla_model.normalization import Statistics
 from dexvla_model.training.ahead import made_ahead
 from dexvla_model.training.batches import BatchBuilder, Shard
 from dexvla_model.training.config import TrainingConfig
+from dexvla_model.training.image_tokens import ImageTokenTable
 from dexvla_model.training.robots import TrainedRobot, batch_shares
 from dexvla_model.vlm.prompt import Prompt
 
@@ -56,15 +57,18 @@ class BatchMixture:
 
 def mixture_of(
     robots: Sequence[TrainedRobot],
-    prompts: Mapping[str, Prompt],
+    prompts: Mapping[str, Prompt | None],
     statistics: Mapping[str, Statistics],
     config: TrainingConfig,
     shard: Shard = Shard(),
+    image_tokens: Mapping[str, ImageTokenTable] | None = None,
+    taken: Mapping[str, np.ndarray] | None = None,
 ) -> BatchMixture:
     """The batches of all robots of a training file, as far as they are one process' own.
 
     Args:
-        prompts, statistics: by embodiment.
+        prompts, statistics, image_tokens: by embodiment; tokens only where they were made beforehand.
+        taken: by embodiment, (N,) bool, which frames; all of them without it.
 
     Raises:
         UserError: a batch has fewer frames than there are processes.
@@ -86,9 +90,10 @@ def mixture_of(
             optimization.chunks_per_frame,
             optimization.max_delay_frames,
             seed,
-            order=robot.order(size, seed),
+            order=robot.order(size, seed, None if taken is None else taken[robot.embodiment]),
             augmentation=config.augmentation,
             shard=shard,
+            image_tokens=(image_tokens or {}).get(robot.embodiment),
         )
         for robot in robots
     ]

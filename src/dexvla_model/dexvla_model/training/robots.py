@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dexvla_model.checkpoint import Checkpoint
 from dexvla_model.data.datasets import frame_order, joined, open_datasets
-from dexvla_model.data.order import Order
+from dexvla_model.data.order import Order, SomeFrames
 from dexvla_model.data.shares import BatchShares
-from dexvla_model.data.source import FrameSource
+from dexvla_model.data.source import FrameSource, united_objects
+from dexvla_model.data.without_sub_steps import FramesWithoutSubSteps
 from dexvla_model.errors import UserError
 from dexvla_model.robot import RobotDescription, load_robot
-from dexvla_model.training.config import TrainingConfig
+from dexvla_model.training.config import INSTRUCTION, TrainingConfig
 from dexvla_model.training.data_config import RobotChoice
 
 
@@ -36,9 +38,16 @@ class TrainedRobot:
         """Which head of the policy learns."""
         return self.description.embodiment
 
-    def order(self, batch_size: int, seed: int) -> Order:
-        """In which order its frames are taken."""
-        return frame_order(self.sources, self.choice.datasets, batch_size, seed)
+    def order(self, batch_size: int, seed: int, taken: np.ndarray | None = None) -> Order:
+        """In which order its frames are taken; with `taken` (N,) bool only those frames."""
+        if taken is None:
+            return frame_order(self.sources, self.choice.datasets, batch_size, seed)
+        kept = np.flatnonzero(taken)
+        ends = np.searchsorted(kept, np.cumsum([0, *map(len, self.sources)]))
+        filled = [number for number, count in enumerate(np.diff(ends)) if count]
+        choices = [self.choice.datasets[number] for number in filled]
+        counts = [range(np.diff(ends)[number]) for number in filled]
+        return SomeFrames(frame_order(counts, choices, batch_size, seed), kept)
 
 
 def open_robots(
@@ -62,7 +71,9 @@ def open_robots(
         _opened(config, choice, robot, initial, console)
         for choice, robot in zip(config.robots, descriptions, strict=True)
     )
-    objects_of(robots)
+    objects = objects_of(robots)
+    for robot in robots:
+        robot.frames.name_objects(objects)
     return robots
 
 
@@ -75,17 +86,8 @@ def batch_shares(robots: Sequence[TrainedRobot], batch_size: int, seed: int) -> 
 
 
 def objects_of(robots: Sequence[TrainedRobot]) -> tuple[str, ...]:
-    """Names of the objects that the grounding of all robots' frames knows of; empty without grounding.
-
-    Raises:
-        UserError: they are not the same ones.
-    """
-    known = {robot.frames.objects for robot in robots if robot.frames.objects}
-    if len(known) > 1:
-        raise UserError(
-            f"The robots' datasets name different objects ({sorted(known)}); train on datasets of one task."
-        )
-    return next(iter(known), ())
+    """Names of all objects that the grounding of some robot's frames knows of; empty without grounding."""
+    return united_objects([robot.frames for robot in robots])
 
 
 def _check_distinct(config: TrainingConfig, key: str, values: Sequence[str]) -> None:
@@ -145,4 +147,5 @@ def _opened(
             horizon,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    return TrainedRobot(choice, robot, sources, joined(sources))
+    frames = FramesWithoutSubSteps(sources) if config.sub_steps == INSTRUCTION else joined(sources)
+    return TrainedRobot(choice, robot, sources, frames)

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 from pathlib import Path
 from typing import TextIO
 
@@ -11,6 +12,9 @@ STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
 LOCK_FILE = "lock"
 CHECKPOINT_FOLDER = "checkpoint"
+BEST_FOLDER = "best"
+TENSORBOARD_FOLDER = "tensorboard"
+CARRIED_OVER_FILE = "carried_over.txt"
 
 
 def lock_folder(output: Path) -> TextIO:
@@ -38,6 +42,8 @@ def forget_lines_after(path: Path, step: int) -> None:
 
 
 def forget_run(output: Path) -> None:
-    """Begin anew: drop state and log."""
+    """Begin anew: drop state, logs and the best checkpoint."""
     for name in (STATE_FILE, LOG_FILE):
         (output / name).unlink(missing_ok=True)
+    for name in (TENSORBOARD_FOLDER, BEST_FOLDER):
+        shutil.rmtree(output / name, ignore_errors=True)

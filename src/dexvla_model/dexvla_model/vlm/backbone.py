@@ -38,6 +38,9 @@ class ImageTokens:
     tokens: torch.Tensor
     deepstack: tuple[torch.Tensor, ...] = ()
 
+    def to(self, device: torch.device | str) -> "ImageTokens":
+        return ImageTokens(self.tokens.to(device), tuple(each.to(device) for each in self.deepstack))
+
     @staticmethod
     def join(parts: "list[ImageTokens]") -> "ImageTokens":
         """Tokens of several cameras, one behind the other."""
