@@ -79,10 +79,11 @@ class ExpertActor:
         """
         self.get_ready()
         self._check_condition(substep.condition)
-        position = self._checked_position(state)
+        position = torch.from_numpy(checked_positions(state, self.robot)).unsqueeze(0)
         horizon = self._head.horizon
-        committed = self._rows(prefix, horizon, "prefix")
-        wanted = self._rows(scheduled, horizon - len(committed), "scheduled")
+        size = self._head.action_size
+        committed = known_rows(prefix, horizon, size, "prefix")
+        wanted = known_rows(scheduled, horizon - len(committed), size, "scheduled")
         condition = torch.tensor(substep.condition, device=self._device, dtype=self._dtype).unsqueeze(0)
         chunk = self._sampler.sample(
             condition,
@@ -113,19 +114,6 @@ class ExpertActor:
             place = int(np.argmin(finite))
             raise InvalidOutput(f"the condition is not finite: its value {place} of {width} is {condition[place]}")
 
-    def _checked_position(self, state: RobotState) -> torch.Tensor:
-        """The measured position (1, S) in rad."""
-        positions = np.array(state.positions, dtype=np.float64)
-        if positions.shape != (len(self.robot.state),):
-            raise InvalidObservation(f"the state has {positions.size} values, needed are {len(self.robot.state)}")
-        finite = np.isfinite(positions)
-        if not finite.all():
-            place = int(np.argmin(finite))
-            raise InvalidObservation(
-                f"the joint {self.robot.state_joints[place]} of the state has the value {positions[place]}"
-            )
-        return torch.from_numpy(positions).unsqueeze(0)
-
     def _first_not_finite(self, chunk: torch.Tensor) -> str:
         """Where numbers went wrong, for people."""
         for name, weight in self.expert.named_parameters():
@@ -133,20 +121,39 @@ class ExpertActor:
                 return f"the weight expert.{name}"
         return "the expert's chunk" if not torch.isfinite(chunk).all() else "the statistics of the actions"
 
-    def _rows(self, rows: np.ndarray | None, most: int, name: str) -> np.ndarray:
-        """The first rows (K, A) in rad, none where `rows` is None.
-
-        Raises InvalidOutput where they are not finite.
-        """
-        size = self._head.action_size
-        if rows is None:
-            return np.empty((0, size))
-        rows = np.asarray(rows, dtype=np.float64)[:most]
-        if rows.ndim != 2 or rows.shape[1] != size or not np.isfinite(rows).all():
-            raise InvalidOutput(f"the {name} of shape {rows.shape} is not finite rows of {size} actions")
-        return rows
-
     def _normalised(self, rows: np.ndarray, position: torch.Tensor) -> torch.Tensor:
         """Rows (K, A) in rad as a batch (1, K, A), normalised relative to the measured position (1, S)."""
         normalised = self.statistics.normalise_actions(torch.from_numpy(rows).unsqueeze(0), position)
         return normalised.to(self._device, torch.float32)
+
+
+def checked_positions(state: RobotState, robot: RobotDescription) -> np.ndarray:
+    """The measured positions (S,) in rad.
+
+    Raises:
+        InvalidObservation: they have not the robot's length, or a joint's value is not finite.
+    """
+    positions = np.array(state.positions, dtype=np.float64)
+    if positions.shape != (len(robot.state),):
+        raise InvalidObservation(f"the state has {positions.size} values, needed are {len(robot.state)}")
+    finite = np.isfinite(positions)
+    if not finite.all():
+        place = int(np.argmin(finite))
+        raise InvalidObservation(
+            f"the joint {robot.state_joints[place]} of the state has the value {positions[place]}"
+        )
+    return positions
+
+
+def known_rows(rows: np.ndarray | None, most: int, size: int, name: str) -> np.ndarray:
+    """The first `most` rows (K, size) in rad of what a policy is told, none where `rows` is None.
+
+    Raises:
+        InvalidOutput: they are of another size, or not finite; `name` says which rows.
+    """
+    if rows is None:
+        return np.empty((0, size))
+    rows = np.asarray(rows, dtype=np.float64)[:most]
+    if rows.ndim != 2 or rows.shape[1] != size or not np.isfinite(rows).all():
+        raise InvalidOutput(f"the {name} of shape {rows.shape} is not finite rows of {size} actions")
+    return rows

@@ -14,6 +14,7 @@ from dexvla_model.errors import UserError
 from dexvla_model.expert import (
     ExpertConfig,
     SamplingConfig,
+    check_solver,
     expert_config_from_json,
     expert_from_config,
     mean_over_rows,
@@ -58,6 +59,7 @@ class DexVLAConfig:
                 f"expert.condition_width is {self.expert.condition_width}, it must equal the "
                 f"backbone's width vlm.text.hidden_size, which is {self.vlm.width}."
             )
+        check_solver(self.sampling, self.expert.objective)
         for name, embodiment in self.embodiments.items():
             self._check_cameras(name, embodiment)
         if self.max_reasoning_tokens < 1:
@@ -124,6 +126,8 @@ class DexVLA(nn.Module):
 
     def look(self, batch: Batch) -> ImageTokens:
         """Image tokens of all cameras of the batch's embodiment."""
+        if batch.image_tokens is not None:
+            return batch.image_tokens
         roles = self.embodiment(batch.embodiment).cameras
         return self.vlm.encode_images({role: batch.images[role] for role in roles})
 

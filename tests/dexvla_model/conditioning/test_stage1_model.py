@@ -191,7 +191,14 @@ def test_unknown_robots_are_named(make_stage1, make_stage1_batch, robot):
 def test_tables_of_tokens_are_not_orthogonalised(make_stage1):
     """Muon is for maps between hidden states; a table of embeddings is none."""
     model = make_stage1()
-    options = SimpleNamespace(learning_rate=1e-3, muon_learning_rate=0.02, weight_decay=0.01)
+    options = SimpleNamespace(
+        learning_rate=1e-3,
+        muon_learning_rate=0.02,
+        part_learning_rates={},
+        weight_decay=0.01,
+        adam_beta2=0.95,
+        adam_epsilon=1e-8,
+    )
     adamw, muon = build_optimizers(model, options)
     names = {id(weight): name for name, weight in model.named_parameters()}
     taken = [{names[id(w)] for group in each.param_groups for w in group["params"]} for each in (adamw, muon)]

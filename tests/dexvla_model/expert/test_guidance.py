@@ -26,6 +26,8 @@ class GaussianExpert:
     (signal^2 S + level^2)^-1 (x - signal m), which is what a perfectly trained expert would find.
     """
 
+    objective = "diffusion"
+
     def __init__(self, spread: float = 0.3, correlation: float = 0.9):
         distance = (torch.arange(ROWS)[:, None] - torch.arange(ROWS)).abs().double()
         self.covariance = spread**2 * correlation**distance

@@ -168,7 +168,7 @@ def test_bfloat16_stays_near_float32(expert, sample):
 @pytest.mark.parametrize(
     "change, named",
     [
-        ({"solver": "euler"}, "sampling.solver"),
+        ({"solver": "heun"}, "sampling.solver"),
         ({"steps": 0}, "sampling.steps"),
         ({"steps": 101}, "sampling.steps"),
         ({"steps": 2.5}, "sampling.steps"),

@@ -8,17 +8,19 @@ from torch import nn
 
 from dexvla_model.errors import UserError
 
-DEXVLA, STAGE1, EXPERT = "dexvla", "stage1", "expert"
+DEXVLA, STAGE1, EXPERT, ACTION_TOKENS = "dexvla", "stage1", "expert", "action_tokens"
 # Module, configuration and model of each kind; imported when one is met.
 _KINDS = {
     DEXVLA: ("dexvla_model.dexvla", "DexVLAConfig", "DexVLA"),
     STAGE1: ("dexvla_model.conditioning.stage1", "Stage1Config", "Stage1Model"),
     EXPERT: ("dexvla_model.checkpoint.expert_only", "ExpertOnlyConfig", "ExpertOnly"),
+    ACTION_TOKENS: ("dexvla_model.baselines.action_tokens", "ActionTokensConfig", "ActionTokens"),
 }
 # Module and class of the policy of each kind.
 _POLICIES = {
     DEXVLA: ("dexvla_model.dexvla_policy", "DexVLAPolicy"),
     STAGE1: ("dexvla_model.conditioning.stage1_policy", "Stage1Policy"),
+    ACTION_TOKENS: ("dexvla_model.baselines.action_tokens_policy", "ActionTokensPolicy"),
 }
 
 

@@ -25,6 +25,7 @@ from dexvla_model.errors import UserError
 from dexvla_model.expert import (
     ExpertConfig,
     SamplingConfig,
+    check_solver,
     expert_config_from_json,
     expert_from_config,
     mixed_diffusion_loss,
@@ -69,6 +70,7 @@ class Stage1Config:
             )
         if not isinstance(self.says_done, bool):
             raise UserError(f"says_done is {self.says_done!r}, allowed are true and false.")
+        check_solver(self.sampling, self.expert.objective)
         for name, embodiment in self.embodiments.items():
             if not embodiment.cameras:
                 raise UserError(f"embodiments.{name}.cameras is empty: the model needs at least one camera.")

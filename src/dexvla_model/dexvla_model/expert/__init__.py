@@ -1,4 +1,4 @@
-"""The action experts: diffusion models of action chunks with a head per embodiment."""
+"""The action experts: generative models of action chunks with a head per embodiment."""
 
 from dexvla_model.expert.config import (
     EXPERT_PRESETS,
@@ -19,13 +19,15 @@ from dexvla_model.expert.loss import (
     mixed_diffusion_loss,
     mixed_diffusion_losses,
 )
+from dexvla_model.expert.objectives import OBJECTIVES
 from dexvla_model.expert.sampling import Sampler
-from dexvla_model.expert.sampling_config import SamplingConfig, read_sampling
+from dexvla_model.expert.sampling_config import SamplingConfig, check_solver, own_solver, read_sampling
 from dexvla_model.expert.scaledp import ScaleDP
 from dexvla_model.expert.unet import UNet
 
 __all__ = [
     "EXPERT_PRESETS",
+    "OBJECTIVES",
     "SCALEDP_PRESETS",
     "ActionExpert",
     "ChunkBatch",
@@ -37,6 +39,7 @@ __all__ = [
     "ScaleDPConfig",
     "UNet",
     "UNetConfig",
+    "check_solver",
     "diffusion_loss",
     "expert_config_from_json",
     "expert_from_config",
@@ -44,5 +47,6 @@ __all__ = [
     "mean_over_rows",
     "mixed_diffusion_loss",
     "mixed_diffusion_losses",
+    "own_solver",
     "read_sampling",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dexvla_model.errors import UserError
+from dexvla_model.expert.objectives import DIFFUSION, require_objective
 from dexvla_model.json_fields import table_of, take_fields
 
 
@@ -50,6 +51,7 @@ class ScaleDPConfig:
         combine_width: hidden width of the MLP over (condition, state).
         mlp_ratio: hidden width of a block's MLP over `width`.
         time_frequency_size: width of the sinusoidal time embedding; even.
+        objective: what it predicts, `diffusion` or `flow_matching`; see `dexvla_model.expert.objectives`.
         kind: tells the kinds of experts apart in JSON.
     """
 
@@ -60,10 +62,12 @@ class ScaleDPConfig:
     combine_width: int = 1024
     mlp_ratio: int = 4
     time_frequency_size: int = 256
+    objective: str = DIFFUSION
     kind: str = "scaledp"
 
     def __post_init__(self) -> None:
         _require_kind(self, "scaledp")
+        require_objective(self.objective)
         _require_positive(self, ("depth", "width", "heads", "condition_width", "combine_width", "mlp_ratio"))
         if self.width % self.heads:
             raise UserError(
@@ -85,6 +89,7 @@ class UNetConfig:
         kernel_size: of the convolutions along the rows; odd.
         groups: of the group norms; must divide every width.
         time_width: F, width of the time embedding; even.
+        objective: as in `ScaleDPConfig`.
         kind: tells the kinds of experts apart in JSON.
     """
 
@@ -93,10 +98,12 @@ class UNetConfig:
     kernel_size: int = 5
     groups: int = 8
     time_width: int = 256
+    objective: str = DIFFUSION
     kind: str = "unet"
 
     def __post_init__(self) -> None:
         _require_kind(self, "unet")
+        require_objective(self.objective)
         if not isinstance(self.widths, list | tuple) or len(self.widths) < 2:
             raise UserError(f"expert.widths is {self.widths!r}, needed is a list of at least two widths.")
         object.__setattr__(self, "widths", tuple(self.widths))

@@ -15,6 +15,9 @@ taken by the diffusion's x it is J / c in the formula, and what is left of it is
     clean' = clean + min(level beta, 1 / signal) J^T W (target - clean)
     noise' = (x - signal clean') / level
 
+One weight says both: min(level beta, (signal^2 + level^2) / signal), with signal = tau and level = 1 - tau
+for the flow itself.
+
 Without the limit, this is the posterior mean given the target for Gaussian data: a normal x has
 clean = signal x, J = signal, and clean' = target where W is 1.
 """
@@ -34,8 +37,11 @@ def soft_mask(committed: int, scheduled: int) -> list[float]:
 
 
 def guidance_weights(signal: list[float], level: list[float], largest: float) -> list[float]:
-    """min(level beta, 1 / signal) of every step."""
-    return [min(noise * largest, 1.0 / share) for share, noise in zip(signal, level)]
+    """min(level beta, (signal^2 + level^2) / signal) of every step."""
+    return [
+        min(noise * largest, (share * share + noise * noise) / share) if share else noise * largest
+        for share, noise in zip(signal, level)
+    ]
 
 
 def pull(clean: torch.Tensor, x: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """What every action expert is: the one interface that losses, samplers and policies use.
 
-An expert predicts the noise in action chunks under a condition and a robot state. Everything whose shape
+An expert predicts what is noise in action chunks under a condition and a robot state: the noise itself, or
+the velocity of a flow (`dexvla_model.expert.objectives`). Everything whose shape
 depends on the robot is a head per embodiment; the trunk is shared by all of them, and samples of several
 embodiments can go through it together.
 
@@ -41,7 +42,7 @@ class ActionExpert(nn.Module, ABC):
     Nothing is lost by that: an expert has parameters only, no buffers.
 
     Attributes:
-        config: sizes of the trunk; every kind has `condition_width`.
+        config: sizes of the trunk; every kind has `condition_width` and `objective`.
         heads: by embodiment; every head has `config`, its EmbodimentConfig.
     """
 
@@ -49,6 +50,11 @@ class ActionExpert(nn.Module, ABC):
     heads: nn.ModuleDict
     # The axis of rows in what a head's `encode` gives and the trunk maps.
     _row_axis: int
+
+    @property
+    def objective(self) -> str:
+        """What `denoise` predicts: one of `dexvla_model.expert.objectives.OBJECTIVES`."""
+        return self.config.objective
 
     # ------------------------------------------------------------------ heads
     @property
@@ -146,7 +152,7 @@ class ActionExpert(nn.Module, ABC):
 
     # ------------------------------------------------------------------ noise prediction
     def denoise(self, x: torch.Tensor, modulations: Sequence[torch.Tensor], embodiment: str) -> torch.Tensor:
-        """Noisy rows x (N, T, A) under given modulations -> predicted noise (N, T, A).
+        """Noisy rows x (N, T, A) under given modulations -> predicted noise or velocity (N, T, A).
 
         T may be less than the head's horizon: the first T rows are meant.
 
@@ -179,7 +185,7 @@ class ActionExpert(nn.Module, ABC):
     def forward(
         self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor, state: torch.Tensor, embodiment: str
     ) -> torch.Tensor:
-        """Noise (N, T, A) predicted for x (N, T, A), t (N,), condition (N, C) or (N, 1, C), state (N, S).
+        """Noise or velocity (N, T, A) for x (N, T, A), t (N,), condition (N, C) or (N, 1, C), state (N, S).
 
         Raises:
             UserError: unknown embodiment, or a tensor that does not fit it or the others.

@@ -1,4 +1,5 @@
-"""Training loss of the experts: mean squared error of the predicted noise, of one embodiment or a mixture."""
+"""Training loss of the experts: mean squared error of what the objective has them predict (the noise, or the
+velocity of a flow), of one embodiment or a mixture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from torch.nn import functional
 from dexvla_model.errors import UserError
 from dexvla_model.expert.checks import require_shape
 from dexvla_model.expert.interface import ActionExpert
-from dexvla_model.expert.schedule import TRAIN_STEPS, add_noise
+from dexvla_model.expert.objectives import Objective, objective_named
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ChunkBatch:
         is_pad: (B, T) or (B, K, T) bool, rows behind the end of the episode; None for none.
         noise: (B K R, T, A) for R repeats, sample index slowest to fastest: condition, chunk, repeat. Drawn
             when None.
-        t: (B K R,) time steps. Drawn uniformly when None.
+        t: (B K R,) times of the expert's objective. Drawn as it says when None.
     """
 
     embodiment: str
@@ -73,20 +74,22 @@ def mixed_diffusion_losses(
     Raises:
         UserError: unknown embodiment, or a width or horizon that is not that of the expert or of the head.
     """
-    noises, times, noisy = [], [], []
+    objective = objective_named(expert.objective)
+    targets, times, noisy = [], [], []
     for part in parts:
         clean = part.actions.flatten(0, -3).repeat_interleave(repeats, dim=0)
-        noise, t = _draws(part, clean, generator)
-        noises.append(noise)
+        noise, t = _draws(part, clean, objective, generator)
+        targets.append(objective.target(clean, noise))
         times.append(t)
-        noisy.append((part.embodiment, add_noise(clean, noise, t)))
+        noisy.append((part.embodiment, objective.mix(clean, noise, t)))
     embedded = expert.embed_mixed([(part.embodiment, part.condition, part.state) for part in parts])
     of_samples = torch.cat([e.flatten(0, -2) for e in embedded]).repeat_interleave(repeats, dim=0)
-    c = expert.combine_time(expert.embed_time(torch.cat(times)), of_samples)
+    time = expert.embed_time(objective.network_time(torch.cat(times)))
+    c = expert.combine_time(time, of_samples)
     predictions = expert.denoise_mixed(noisy, expert.modulations(c))
     return [
-        _mean_error(predicted, noise, part.is_pad, repeats)
-        for predicted, noise, part in zip(predictions, noises, parts, strict=True)
+        _mean_error(predicted, target, part.is_pad, repeats)
+        for predicted, target, part in zip(predictions, targets, parts, strict=True)
     ]
 
 
@@ -126,7 +129,7 @@ def diffusion_loss(
     t: torch.Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Mean squared error of the predicted noise for one embodiment, a scalar; arguments as in `ChunkBatch`.
+    """Mean squared error of the prediction for one embodiment, a scalar; arguments as in `ChunkBatch`.
 
     Rows behind the end of an episode count as zero error, and the mean is over all rows, those too: this is
     the published loss.
@@ -136,23 +139,23 @@ def diffusion_loss(
 
 
 def _draws(
-    part: ChunkBatch, clean: torch.Tensor, generator: torch.Generator | None
+    part: ChunkBatch, clean: torch.Tensor, objective: Objective, generator: torch.Generator | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise (N, T, A) and time steps (N,) for clean rows (N, T, A): those of the part, or drawn."""
+    """Noise (N, T, A) and times (N,) for clean rows (N, T, A): those of the part, or drawn."""
     noise, t = part.noise, part.t
     require_shape(f"noise of embodiment {part.embodiment!r}", noise, clean.shape)
     require_shape(f"t of embodiment {part.embodiment!r}", t, clean.shape[:1])
     if noise is None:
         noise = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
     if t is None:
-        t = torch.randint(0, TRAIN_STEPS, (len(clean),), generator=generator, device=clean.device)
+        t = objective.draw_times(len(clean), clean.device, generator)
     return noise, t
 
 
 def _mean_error(
-    predicted: torch.Tensor, noise: torch.Tensor, is_pad: torch.Tensor | None, repeats: int
+    predicted: torch.Tensor, target: torch.Tensor, is_pad: torch.Tensor | None, repeats: int
 ) -> torch.Tensor:
-    error = functional.mse_loss(predicted.float(), noise.float(), reduction="none")
+    error = functional.mse_loss(predicted.float(), target.float(), reduction="none")
     if is_pad is not None:
         valid = ~is_pad.flatten(0, -2).repeat_interleave(repeats, dim=0)
         error = error * valid.unsqueeze(-1)

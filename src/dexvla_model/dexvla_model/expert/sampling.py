@@ -12,7 +12,7 @@ from torch.nn import functional
 from dexvla_model.errors import UserError
 from dexvla_model.expert.guidance import guidance_weights, pull, soft_mask
 from dexvla_model.expert.interface import ActionExpert
-from dexvla_model.expert.sampling_config import SamplingConfig
+from dexvla_model.expert.sampling_config import SamplingConfig, check_solver
 from dexvla_model.expert.solvers import make_solver
 
 
@@ -26,11 +26,15 @@ class Sampler:
         expert: on the device and in the type in which it shall compute; rows are kept in float32.
         compile_network: run the network through torch.compile where no gradient is needed. On a CPU this
             packs the weights as well, and takes the expert as it was before `prepare_for_inference`.
+
+    Raises:
+        UserError: the solver is not one for the expert's objective.
     """
 
     def __init__(
         self, expert: ActionExpert, config: SamplingConfig = SamplingConfig(), compile_network: bool = False
     ) -> None:
+        check_solver(config, expert.objective)
         self.expert = expert
         self._denoise = _compiled(expert) if compile_network else expert.denoise
         self.config = config
@@ -88,17 +92,16 @@ class Sampler:
         for i, modulations in enumerate(of_steps):
             if held is not None:
                 x[:, :committed] = held[i]
-            signal, level = solver.signal[i], solver.level[i]
             with torch.set_grad_enabled(guided):
                 rows = x.detach().requires_grad_(guided)
-                epsilon = denoise(rows, modulations, embodiment).to(torch.float32)
-                clean = torch.sub(rows, epsilon, alpha=level).div_(signal)
+                output = denoise(rows, modulations, embodiment).to(torch.float32)
+                epsilon, clean = solver.estimates(i, rows, output)
             if guided:
-                weight = self._guidance[i]
+                weight, signal, level = self._guidance[i], solver.signal[i], solver.level[i]
                 shift = pull(clean, rows, target, mask)
                 clean = clean.detach().add_(shift, alpha=weight)
                 epsilon = epsilon.detach().add_(shift, alpha=-weight * signal / level)
-            solver.advance(i, x, epsilon, clean.clamp_(-1.0, 1.0))
+            solver.advance(i, x, epsilon, clean)
         if committed:
             x[:, :committed] = known[:, :committed]
         return x

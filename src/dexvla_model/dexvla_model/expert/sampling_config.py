@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from dexvla_model.errors import UserError
+from dexvla_model.expert.objectives import DIFFUSION, FLOW_MATCHING
 from dexvla_model.expert.schedule import SAMPLE_STEPS, TRAIN_STEPS
 from dexvla_model.json_fields import table_of, take_fields
 
-SOLVERS = ("ddim", "dpm++")
+# By objective, the first of them its own.
+SOLVERS_OF = {DIFFUSION: ("ddim", "dpm++"), FLOW_MATCHING: ("euler",)}
+SOLVERS = tuple(name for names in SOLVERS_OF.values() for name in names)
 CONTINUITY = ("none", "inpaint", "guided")
 
 
@@ -19,7 +22,7 @@ class SamplingConfig:
 
     Attributes:
         solver: `ddim` (Song et al. 2021), as published, or `dpm++`, second-order DPM-Solver++ (Lu et al.
-            2022), which needs fewer steps.
+            2022), which needs fewer steps; `euler` for a flow, as pi0 (Black et al. 2024).
         steps: evaluations of the network for a chunk.
         noise_scale: standard deviation of the noise that sampling starts from. 1 draws a chunk as the
             diffusion was trained; towards 0 it gives the chunk in the middle, steadier where demonstrations
@@ -58,6 +61,20 @@ class SamplingConfig:
             number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
             if not number or not 0.0 <= value <= highest:
                 raise UserError(f"sampling.{name} is {value!r}, it must lie in [0, {highest:g}]: correct it.")
+
+
+def own_solver(objective: str) -> str:
+    """The solver that an objective has unless another one is chosen."""
+    return SOLVERS_OF[objective][0]
+
+
+def check_solver(sampling: SamplingConfig, objective: str) -> None:
+    """Raises UserError where an expert of that objective cannot be drawn from so."""
+    if sampling.solver not in SOLVERS_OF[objective]:
+        raise UserError(
+            f"sampling.solver is {sampling.solver!r}, allowed for the expert.objective {objective!r} are "
+            f"{', '.join(SOLVERS_OF[objective])}: choose one."
+        )
 
 
 def read_sampling(values: Mapping[str, Any], where: str) -> dict[str, Any]:

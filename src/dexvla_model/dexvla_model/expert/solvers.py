@@ -1,7 +1,9 @@
 """Solvers of the sampling equation. Every coefficient is a number before the first step; steps work in place.
 
-A step takes the noisy rows x and what the network found in them: the noise and the clean rows
-(x - level * noise) / signal, clipped to the range of normalised actions.
+A step takes the noisy rows x = signal clean + level noise and what the network found in them: noise and
+clean rows. From a diffusion's noise the clean rows are (x - level noise) / signal, clipped to the range of
+normalised actions; from a flow's velocity u = noise - clean, with signal + level = 1, they are x - level u,
+and the noise is x + signal u.
 """
 
 import math
@@ -9,6 +11,7 @@ from typing import Protocol
 
 import torch
 
+from dexvla_model.expert.objectives import objective_named
 from dexvla_model.expert.schedule import TRAIN_STEPS, alphas_cumprod, ddim_scheduler
 
 
@@ -16,7 +19,7 @@ class Solver(Protocol):
     """A schedule of steps.
 
     Attributes:
-        timesteps: (steps,) int64 on the CPU, of training.
+        timesteps: (steps,) on the CPU, as the network is told them.
         signal, level: share of the clean rows and of the noise before each step.
     """
 
@@ -24,11 +27,29 @@ class Solver(Protocol):
     signal: list[float]
     level: list[float]
 
+    def estimates(
+        self, step: int, x: torch.Tensor, output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise and clean rows that the network's output for x means."""
+
     def advance(self, step: int, x: torch.Tensor, noise: torch.Tensor, clean: torch.Tensor) -> None:
-        """Bring x to the noise level of the next step. `clean` may be kept until then."""
+        """Bring x to the noise level of the next step. `clean` may be changed, and kept until then."""
 
 
-class DDIM:
+class _OfDiffusion:
+    """A solver for networks that predict the noise of a diffusion."""
+
+    signal: list[float]
+    level: list[float]
+
+    def estimates(
+        self, step: int, x: torch.Tensor, output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Solver`."""
+        return output, torch.sub(x, output, alpha=self.level[step]).div_(self.signal[step])
+
+
+class DDIM(_OfDiffusion):
     """DDIM without added noise (Song et al. 2021, equation 12 with eta = 0), as diffusers' DDIMScheduler."""
 
     def __init__(self, steps: int) -> None:
@@ -44,11 +65,11 @@ class DDIM:
 
     def advance(self, step: int, x: torch.Tensor, noise: torch.Tensor, clean: torch.Tensor) -> None:
         """See `Solver`."""
-        torch.mul(clean, self._next_signal[step], out=x)
+        torch.mul(clean.clamp_(-1.0, 1.0), self._next_signal[step], out=x)
         x.add_(noise, alpha=self._next_level[step])
 
 
-class DPMSolverPP:
+class DPMSolverPP(_OfDiffusion):
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), with the time steps of diffusers' scheduler of that
     name.
 
@@ -82,12 +103,39 @@ class DPMSolverPP:
     def advance(self, step: int, x: torch.Tensor, noise: torch.Tensor, clean: torch.Tensor) -> None:
         """See `Solver`."""
         keep, now, before = self._coefficients[step]
-        x.mul_(keep).add_(clean, alpha=now)
+        x.mul_(keep).add_(clean.clamp_(-1.0, 1.0), alpha=now)
         if before:
             x.add_(self._before, alpha=before)
         self._before = clean
 
 
+class Euler:
+    """Euler's method for a flow, as pi0 draws chunks (Black et al. 2024, section IV): x' = x + (t' - t) u.
+
+    Time goes from 1 to 0 in equal steps. Written with the noise and the clean rows that u means, a step is
+    x' = (1 - t') clean + t' noise, to which whatever moved the clean rows in between comes along.
+    """
+
+    def __init__(self, steps: int) -> None:
+        times = [1.0 - step / steps for step in range(steps)]
+        self.timesteps = objective_named("flow_matching").network_time(torch.tensor(times))
+        self.signal, self.level = [1.0 - t for t in times], times
+        self._next_level = [*times[1:], 0.0]
+
+    def estimates(
+        self, step: int, x: torch.Tensor, output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Solver`."""
+        return (
+            torch.add(x, output, alpha=self.signal[step]), torch.sub(x, output, alpha=self.level[step])
+        )
+
+    def advance(self, step: int, x: torch.Tensor, noise: torch.Tensor, clean: torch.Tensor) -> None:
+        """See `Solver`."""
+        torch.mul(clean, 1.0 - self._next_level[step], out=x)
+        x.add_(noise, alpha=self._next_level[step])
+
+
 def make_solver(name: str, steps: int) -> Solver:
     """A solver by the name that `SamplingConfig` has for it."""
-    return {"ddim": DDIM, "dpm++": DPMSolverPP}[name](steps)
+    return {"ddim": DDIM, "dpm++": DPMSolverPP, "euler": Euler}[name](steps)

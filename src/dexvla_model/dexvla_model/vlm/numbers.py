@@ -24,7 +24,7 @@ def initialise_number_embeddings(
     Returns:
         how many tokens are numbers.
     """
-    numbers = {}
+    numbers: dict[int, int] = {}
     for token_id in tokenizer.get_vocab().values():
         text = tokenizer.decode([token_id])
         if re.fullmatch(r" -?[0-9]+", text):
@@ -32,13 +32,23 @@ def initialise_number_embeddings(
     if not numbers:
         return 0
     weight = backbone.qwen.model.language_model.embed_tokens.weight
-    width, std = weight.shape[1], weight.std().item()
+    values = torch.tensor(list(numbers.values()), dtype=torch.float32)
+    features = number_features(values, weight.shape[1], _SHORTEST, _LONGEST, seed)
+    weight[list(numbers)] = weight.std() * features.to(weight)
+    return len(numbers)
+
+
+def number_features(
+    values: torch.Tensor, width: int, shortest: float, longest: float, seed: int = 0
+) -> torch.Tensor:
+    """Random Fourier features (N, width) of numbers (N,), alike where numbers are, of a variance near 1.
+
+    Args:
+        shortest, longest: length scales between which numbers are told apart.
+    """
     generator = torch.Generator().manual_seed(seed)
-    scales = _SHORTEST * (_LONGEST / _SHORTEST) ** torch.rand(width, generator=generator)
+    scales = shortest * (longest / shortest) ** torch.rand(width, generator=generator)
     frequencies = torch.randn(width, generator=generator) / scales
     phases = 2 * math.pi * torch.rand(width, generator=generator)
     shared = 0.5 * torch.randn(width, generator=generator)
-    values = torch.tensor(list(numbers.values()), dtype=torch.float32).unsqueeze(1)
-    features = shared + math.sqrt(2) * torch.cos(frequencies * values + phases)
-    weight[list(numbers)] = std * features.to(weight)
-    return len(numbers)
+    return shared + math.sqrt(2) * torch.cos(frequencies * values.unsqueeze(1) + phases)

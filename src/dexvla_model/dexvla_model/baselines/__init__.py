@@ -1,0 +1,1 @@
+"""Policies to compare DexVLA with, behind the same interface."""
