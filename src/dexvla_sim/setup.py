@@ -15,11 +15,14 @@ setup(
     ],
     install_requires=[
         "dexvla_model",
+        "matplotlib",
         "mujoco",
         "numpy",
         "scipy",
         "torch",
     ],
+    # dexvla eval suite --ray
+    extras_require={"ray": ["ray"]},
     zip_safe=False,
     maintainer="DexVLA for ROS 2 developers",
     maintainer_email="maintainers@dexvla-ros2.org",

@@ -1,17 +1,14 @@
 """Chunks in, servo commands out: the streamer through the emulated stock controllers at 500 Hz."""
 
 import dataclasses
-from collections import deque
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from dexvla_model.observation import RobotState
 from dexvla_model.policy import ActionChunk
 from dexvla_model.robot import load_robot
-from dexvla_model.streaming import ActionStreamer, StreamSettings, StreamState
-from dexvla_sim.controller import JointTrajectoryController
+from dexvla_model.streaming import StreamSettings, StreamState
+from dexvla_sim.stream_run import StreamConditions, stream_chunks
 
 PERIOD_S = 0.002
 STEP_S = 0.1
@@ -24,94 +21,17 @@ def robot():
     return load_robot("ur5e")
 
 
-@dataclass
-class Recording:
-    """Commands (M, A) of every update, their times after the start, and what led to them."""
-
-    streamer: ActionStreamer
-    commands: np.ndarray
-    times_s: np.ndarray
-    seams: list[int]
-    prefixes: list[tuple[float, np.ndarray]] = field(default_factory=list)
-
-    def derivatives(self):
-        """Velocities, accelerations and jerks of consecutive samples: averages over 1, 2 and 3 periods."""
-        velocities = np.diff(self.commands, axis=0) / PERIOD_S
-        accelerations = np.diff(velocities, axis=0) / PERIOD_S
-        return velocities, accelerations, np.diff(accelerations, axis=0) / PERIOD_S
-
-
-def stream(
-    robot,
-    source,
-    duration_s=6.0,
-    seed=0,
-    chunk_hz=10.0,
-    latency_s=(0.05, 0.3),
-    message_delay_s=(0.0, 0.05),
-    settings=StreamSettings(),
-    hold_s=None,
-    dies_s=None,
-    until_s=np.inf,
-    plant_lag_s=0.03,
-    sag_rad=0.0,
-    start_s=START_S,
-):
+def stream(robot, source, duration_s=6.0, seed=0, settings=StreamSettings(), start_s=START_S, **conditions):
     """Run a stream. `source(state, prefix, draw)` gives a chunk or None; chunks come late, in any order."""
-    sag = sag_rad * (np.arange(7) < 6)
-    draw, delays = np.random.default_rng(seed), np.random.default_rng(seed + 1)
-    streamer = ActionStreamer(robot, settings)
-    controllers = {
-        c.name: JointTrajectoryController(c.joints, 1.0 / PERIOD_S, interpolate_from_desired_state=True)
-        for c in robot.controllers
-    }
-    columns = {c.name: [robot.action_joints.index(joint) for joint in c.joints] for c in robot.controllers}
-    command = robot.home_positions.copy()
-    on_the_way_to_plant = deque([command.copy()] * max(1, round(plant_lag_s / PERIOD_S)))
-    chunks, mail, prefixes, seams, commands = [], deque(), [], [], []
-    next_chunk_s, last_delivery_s = 0.8, 0.0
-    ticks = round(duration_s / PERIOD_S)
-    for tick in range(ticks):
-        elapsed_s = tick * PERIOD_S
-        now_s = start_s + elapsed_s
-        on_the_way_to_plant.append(command.copy())
-        measured = on_the_way_to_plant.popleft() - sag
-        alive = dies_s is None or elapsed_s < dies_s
-        if alive:
-            if tick == 50:
-                streamer.start(now_s)
-            if tick % 5 == 0:
-                streamer.observe(RobotState(now_s, measured))
-            arrived = sorted((c for c in chunks if c[0] <= elapsed_s), key=lambda c: c[0])
-            chunks = [c for c in chunks if c[0] > elapsed_s]
-            for _, chunk in arrived:
-                streamer.add_chunk(chunk, now_s)
-            if next_chunk_s <= elapsed_s < until_s:
-                next_chunk_s += 1.0 / chunk_hz
-                state = RobotState(now_s - draw.uniform(0.0, 0.01), measured)
-                prefix = streamer.prefix(now_s, state)
-                prefixes.append((state.stamp_s - start_s, prefix))
-                chunk = source(state, prefix, draw)
-                latency = draw.uniform(*latency_s)
-                if chunk is not None:
-                    chunks.append((elapsed_s + latency, chunk))
-            if hold_s is not None and tick == round(hold_s / PERIOD_S):
-                streamer.hold(now_s, "told to")
-            if arrived or tick % 10 == 0:
-                out = streamer.messages(now_s)
-                if out is not None:
-                    last_delivery_s = max(last_delivery_s, elapsed_s + delays.uniform(*message_delay_s))
-                    mail.append((last_delivery_s, out))
-        while mail and mail[0][0] <= elapsed_s:
-            for name, trajectory in mail.popleft()[1].items():
-                acceptance = controllers[name].accept(trajectory, now_s)
-                assert acceptance.accepted, acceptance.reason
-            seams.append(tick)
-        for name, controller in controllers.items():
-            at = columns[name]
-            command[at] = controller.update(now_s, measured[at], np.zeros(len(at)))[0]
-        commands.append(command.copy())
-    return Recording(streamer, np.array(commands), np.arange(1, ticks + 1) * PERIOD_S, seams, prefixes)
+    conditions = StreamConditions(update_hz=1.0 / PERIOD_S, start_s=start_s, **conditions)
+    return stream_chunks(robot, source, duration_s, seed, conditions, settings)
+
+
+def derivatives(recording):
+    """Velocities, accelerations and jerks of consecutive samples: averages over 1, 2 and 3 periods."""
+    velocities = np.diff(recording.commands, axis=0) / PERIOD_S
+    accelerations = np.diff(velocities, axis=0) / PERIOD_S
+    return velocities, accelerations, np.diff(accelerations, axis=0) / PERIOD_S
 
 
 # --- sources of chunks --------------------------------------------------------------------------------------
@@ -188,7 +108,7 @@ def in_bursts(source, calls=8):
 
 def assert_within_limits(robot, recording):
     """Differences of samples are averages of the derivatives, so they obey the same limits."""
-    velocities, accelerations, jerks = recording.derivatives()
+    velocities, accelerations, jerks = derivatives(recording)
     for column, joint in enumerate(robot.action_joints):
         limit = robot.limits[joint]
         assert recording.commands[:, column].min() >= limit.lower - 1e-9
@@ -201,9 +121,7 @@ def assert_within_limits(robot, recording):
 def assert_no_seam(robot, recording):
     """Velocity steps between samples are no larger where a message is taken than elsewhere."""
     steps = np.abs(np.diff(recording.commands, n=2, axis=0)) / PERIOD_S
-    near = np.zeros(len(steps), dtype=bool)
-    for seam in recording.seams:
-        near[max(0, seam - 3) : seam + 2] = True
+    near = recording.near_seams(len(steps))
     assert near.any()
     for column, joint in enumerate(robot.action_joints):
         # A seam may meet the very sample with the largest acceleration: its neighbours differ by the jerk.
@@ -229,7 +147,7 @@ def test_limits_hold_and_seams_vanish_and_it_ends_at_rest(robot, kind, chunk_hz)
     settings = StreamSettings(jump_max_rad=10.0 if kind in ("jumping", "bursts") else 0.5)
     seed = round(chunk_hz) + len(kind)
     recording = stream(
-        robot, source, 8.0, seed, chunk_hz, message_delay_s=(0.0, 0.1), settings=settings, until_s=4.0
+        robot, source, 8.0, seed, settings, chunk_hz=chunk_hz, message_delay_s=(0.0, 0.1), until_s=4.0
     )
     assert recording.streamer.counters.chunks_taken > 5
     assert recording.streamer.counters.plan_failures == 0
@@ -262,7 +180,7 @@ def test_a_system_clocks_coarse_floats_are_fine_enough(robot):
     recording = stream(robot, smooth(robot, SYSTEM_CLOCK_S), 5.0, start_s=SYSTEM_CLOCK_S)
     after = recording.times_s > 2.5
     assert np.abs(recording.commands - wanted(robot, recording.times_s))[after].max() < 2e-3
-    _, accelerations, _ = recording.derivatives()
+    _, accelerations, _ = derivatives(recording)
     for column, joint in enumerate(robot.action_joints):
         assert np.abs(accelerations[:, column]).max() < 1.1 * robot.limits[joint].acceleration
 
@@ -286,7 +204,7 @@ def test_hold_stops_as_fast_as_the_limits_allow_and_stays(robot):
     recording = stream(robot, jumping(robot, 0.5), settings=settings, hold_s=3.0, message_delay_s=(0.0, 0.1))
     assert_within_limits(robot, recording)
     assert_no_seam(robot, recording)
-    velocities = np.abs(recording.derivatives()[0])
+    velocities = np.abs(derivatives(recording)[0])
     assert velocities[1500].max() > 0.3
     # From full speed: v / a + a / j; and the lead, the way of the message and two knots.
     latest = max(
@@ -301,7 +219,7 @@ def test_hold_stops_as_fast_as_the_limits_allow_and_stays(robot):
 
 def test_a_streamer_that_dies_leaves_a_robot_that_comes_to_rest(robot):
     recording = stream(robot, jumping(robot), settings=StreamSettings(jump_max_rad=10.0), dies_s=3.0)
-    assert np.abs(recording.derivatives()[0][1400]).max() > 0.05
+    assert np.abs(derivatives(recording)[0][1400]).max() > 0.05
     assert_within_limits(robot, recording)
     assert_ends_at_rest(recording)
 
@@ -316,7 +234,7 @@ def test_inference_that_stalls_lets_the_robot_rest_at_its_last_row_and_go_on_lat
     assert_within_limits(robot, recording)
     assert_no_seam(robot, recording)
     assert recording.streamer.counters.waiting_s > 0.5
-    velocities = np.abs(recording.derivatives()[0])
+    velocities = np.abs(derivatives(recording)[0])
     still = (recording.times_s[:-1] > 5.0) & (recording.times_s[:-1] < 5.7)
     assert velocities[still].max() < 0.05
     after = recording.times_s > 7.5

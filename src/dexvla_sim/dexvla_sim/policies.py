@@ -1,4 +1,5 @@
-"""From a policy's name to the policy: `scripted`, or the folder of a checkpoint."""
+"""From a policy's name to the policy: `scripted`, the folder of a checkpoint, or `lerobot:` and the folder of a
+policy of LeRobot."""
 
 from pathlib import Path
 
@@ -6,25 +7,41 @@ from dexvla_model.errors import UserError
 from dexvla_model.policy import Policy
 from dexvla_model.resources import find_resource, list_resources
 from dexvla_model.robot import RobotDescription
+from dexvla_model.yaml_reader import parse_yaml
 
 SCRIPTED = "scripted"
+DEFAULTS = "checkpoints/defaults.yaml"
+LEROBOT = "lerobot:"
 
 
 def find_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint: a path, or the name of one below checkpoints/.
+    """The folder of a checkpoint: a path, or the name of one below checkpoints/; or of a policy of LeRobot.
 
     Raises:
         UserError: there is none.
     """
+    if name.startswith(LEROBOT):
+        folder = Path(name.removeprefix(LEROBOT))
+        if not folder.is_dir():
+            raise UserError(f"--policy {name}: there is no folder {folder}; name that of a policy of LeRobot.")
+        return folder
     if Path(name).is_dir():
         return Path(name)
     shipped = _shipped()
     if name in shipped:
         return find_resource(f"checkpoints/{name}")
     raise UserError(
-        f"--policy {name}: there is no such checkpoint folder (allowed: {', '.join([SCRIPTED, *shipped])} or the path "
-        "of a folder that `dexvla train` wrote)."
+        f"--policy {name}: there is no such checkpoint folder (allowed: {', '.join([SCRIPTED, *shipped])}, the path "
+        f"of a folder that `dexvla train` wrote, or {LEROBOT}FOLDER)."
     )
+
+
+def absolute_name(name: str) -> str:
+    """The name of the same policy from any working directory. Raises UserError where there is none."""
+    if name == SCRIPTED:
+        return name
+    prefix = LEROBOT if name.startswith(LEROBOT) else ""
+    return f"{prefix}{find_checkpoint(name).resolve()}"
 
 
 def _shipped() -> list[str]:
@@ -48,8 +65,14 @@ def check_scripted(robot: RobotDescription, task: str) -> None:
 
 
 def default_policy(robot: RobotDescription, task: str) -> str:
-    """Name of the checkpoint that ships for a robot's task."""
-    return f"{robot.name}_{task}_tiny"
+    """Name of the checkpoint that ships for a robot's task; of none, where `is_shipped` is false.
+
+    Raises:
+        UserError: checkpoints/defaults.yaml has an error.
+    """
+    path = find_resource(DEFAULTS)
+    tasks = parse_yaml(path.read_text(encoding="utf-8"), path).mapping(robot.name, optional=True)
+    return tasks.text(task, default=f"{robot.name}_{task}")
 
 
 def load_any_policy(
@@ -70,6 +93,10 @@ def load_any_policy(
 
         return ScriptedPolicy(robot)
     folder = find_checkpoint(name)
+    if name.startswith(LEROBOT):
+        from dexvla_model.baselines.lerobot import load_lerobot_policy
+
+        return load_lerobot_policy(folder, robot, device, dtype)
     from dexvla_model.checkpoint import load_policy
 
     return load_policy(folder, robot, device, dtype, compile_network)

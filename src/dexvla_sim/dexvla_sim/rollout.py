@@ -1,4 +1,5 @@
-"""One episode without ROS: the same observations, policy, streamer and controllers as in the graph, in simulated time.
+"""One episode without ROS: the same observations, policy, streamer and controllers as in the graph, in
+simulated time.
 
 Inference takes simulated time here as it takes real time in the graph (`InferenceLatency`), so the policy is
 judged under the delays that it will run with. Everything is a function of the seeds: two rollouts alike are
@@ -13,6 +14,7 @@ from dexvla_model.observation import Observation
 from dexvla_model.policy import ActionChunk, Policy
 from dexvla_model.streaming import ActionStreamer, StreamSettings
 from dexvla_model.task_progress import TaskProgress
+from dexvla_sim.jerk import JerkMeter
 from dexvla_sim.simulation import Simulation
 
 # Time in which the arm comes to rest and objects settle before the outcome is read off the physics.
@@ -42,6 +44,10 @@ class EpisodeResult:
         sub_steps: what the policy said, repeats collapsed.
         refused_chunks: chunks that the streamer did not take.
         waited_s: time during which the robot had no scheduled row left and waited for inference.
+        milestones: names of the task's milestones that held at some moment, in the task's order.
+        score: their share, from 0 to 1; 1 for a success.
+        mean_squared_jerk: of the commanded motion until the end of the policy's work, in rad^2/s^6 (see
+            `JerkMeter`).
     """
 
     seed: int
@@ -52,6 +58,9 @@ class EpisodeResult:
     duration_s: float
     waited_s: float
     refused_chunks: int
+    milestones: list[str]
+    score: float
+    mean_squared_jerk: float
 
 
 @dataclass
@@ -60,6 +69,41 @@ class _Pending:
 
     due_s: float = 0.0
     answer: Any = None
+
+
+class _Judge:
+    """Looks at one episode's physics: which milestones were reached, for how long it has succeeded."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._names = simulation.task.milestones
+        self._reached = [False] * len(self._names)
+        self._success_since_s: float | None = None
+
+    def look(self) -> None:
+        """Take the present moment into account."""
+        simulation = self._simulation
+        now = simulation.task.reached(simulation.model, simulation.data)
+        self._reached = [before or here for before, here in zip(self._reached, now, strict=True)]
+
+    def success_lasts_s(self) -> float:
+        """Time in s for which the episode has been a success without a break at the moments of asking."""
+        if not self._simulation.success():
+            self._success_since_s = None
+            return 0.0
+        if self._success_since_s is None:
+            self._success_since_s = self._simulation.time_s
+        return self._simulation.time_s - self._success_since_s
+
+    def reached(self, success: bool) -> list[str]:
+        """Names of the milestones that held at some moment: all of them for a success."""
+        return [name for name, reached in zip(self._names, self._reached) if reached or success]
+
+    def score(self, success: bool) -> float:
+        """The share of the milestones that were reached."""
+        if success or not self._names:
+            return float(success)
+        return sum(self._reached) / len(self._names)
 
 
 @dataclass
@@ -71,6 +115,8 @@ class Rollout:
             the policy is free to take it or not; without it only those that the policy takes are rendered.
         on_reset: called right after a reset, such as to put the robot elsewhere.
         change_chunk: replaces a chunk before it is streamed, to disturb the robot.
+        success_held_s: if given, a success that has lasted so long ends the episode too: not every policy
+            says when it is done.
     """
 
     simulation: Simulation
@@ -80,9 +126,10 @@ class Rollout:
     on_observation: Callable[[Observation], None] | None = None
     on_reset: Callable[[Simulation], None] = lambda simulation: None
     change_chunk: Callable[[ActionChunk], ActionChunk] = lambda chunk: chunk
+    success_held_s: float | None = None
 
     def run(self, seed: int, timeout_s: float) -> EpisodeResult:
-        """One episode from a reset to `seed`, until the policy is done or `timeout_s` has passed."""
+        """One episode from a reset to `seed`, until it is done or `timeout_s` has passed."""
         simulation, robot = self.simulation, self.simulation.robot
         simulation.reset(seed)
         self.on_reset(simulation)
@@ -90,6 +137,9 @@ class Rollout:
         streamer = ActionStreamer(robot, self.settings)
         streamer.start(simulation.time_s)
         progress = TaskProgress()
+        judge = _Judge(simulation)
+        jerk = JerkMeter(simulation)
+        jerk.start()
         substep = None
         reasoning, acting = _Pending(), _Pending()
         observation_period_s = 1.0 / robot.rates.observation_hz
@@ -97,6 +147,9 @@ class Rollout:
         next_observation_s = next_act_s = start_s
         while not progress.finished and simulation.time_s - start_s < timeout_s:
             now_s = simulation.time_s
+            judge.look()
+            if self.success_held_s is not None and judge.success_lasts_s() >= self.success_held_s:
+                break
             state = simulation.robot_state()
             streamer.observe(state)
             if reasoning.answer is not None and now_s >= reasoning.due_s:
@@ -122,18 +175,24 @@ class Rollout:
             self._send(streamer.messages(now_s))
             simulation.step(TICK_S)
         duration_s = simulation.time_s - start_s
+        squared_jerk = jerk.stop()
         streamer.hold(simulation.time_s, "the episode is over")
         self._send(streamer.messages(simulation.time_s))
         simulation.step(SETTLE_S)
+        judge.look()
+        success = simulation.success()
         return EpisodeResult(
             seed=seed,
             instruction=simulation.instruction,
-            success=simulation.success(),
+            success=success,
             finished=progress.finished,
             sub_steps=progress.sub_steps,
             duration_s=duration_s,
             waited_s=streamer.counters.waiting_s,
             refused_chunks=streamer.counters.refused.total(),
+            milestones=judge.reached(success),
+            score=judge.score(success),
+            mean_squared_jerk=squared_jerk,
         )
 
     def _send(self, messages: dict | None) -> None:

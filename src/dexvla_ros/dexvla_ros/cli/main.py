@@ -19,14 +19,22 @@ SUBCOMMANDS = {
     "demo": "demo",
     "run": "run",
     "sim": "sim",
+    "move": "move",
+    "dashboard": "dashboard",
     "teleop": "teleop",
     "record": "record",
     "demonstrate": "demonstrate",
     "train": "train",
-    "eval": "evaluate",
+    "reproduce": "reproduce",
 }
-# Commands with subcommands of their own: the `app` of the module of that name.
-GROUPS = ("robot", "dataset", "checkpoint", "bench")
+# Commands with subcommands of their own: the `app` of that module.
+GROUPS = {
+    "eval": "evaluate",
+    "robot": "robot",
+    "dataset": "dataset",
+    "checkpoint": "checkpoint",
+    "bench": "bench",
+}
 
 app = typer.Typer(
     name="dexvla",
@@ -39,8 +47,8 @@ app = typer.Typer(
 )
 for _name, _function in SUBCOMMANDS.items():
     app.command(_name)(getattr(import_module(f"dexvla_ros.cli.{_function}"), _function))
-for _name in GROUPS:
-    app.add_typer(import_module(f"dexvla_ros.cli.{_name}").app, name=_name)
+for _name, _module in GROUPS.items():
+    app.add_typer(import_module(f"dexvla_ros.cli.{_module}").app, name=_name)
 
 
 def main() -> None:
