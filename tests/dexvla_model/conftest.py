@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from dexvla_model.data.demonstrator_labels import ACTION_CHUNK, GROUNDING_PREFIX, label_features
+from dexvla_model.data.lerobot import DatasetSpecification, DatasetWriter, marks_of_texts
 from dexvla_model.dexvla import Batch, DexVLA, DexVLAConfig, Embodiment
 from dexvla_model.expert import EmbodimentConfig, expert_preset
 from dexvla_model.normalization import Statistics, relative_to_state
@@ -115,3 +117,27 @@ def make_batch(robot, make_images):
         return Batch(robot.embodiment, make_images(count, seed), tokens, state, actions)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_demonstrations():
+    """Writes a dataset as `dexvla demonstrate` does; an episode is a mapping of arrays over its frames."""
+
+    def write(folder, robot, objects, episodes, as_video=False):
+        horizon = episodes[0]["chunks"].shape[1]
+        extra = label_features(robot, horizon, objects)
+        specification = DatasetSpecification.of_robot(robot, 10, as_video=as_video, extra=extra)
+        writer = DatasetWriter.open(folder, specification)
+        for number, content in enumerate(episodes):
+            with writer.begin_episode(content["instruction"], f"episode {number}", threads=False) as episode:
+                for frame, (state, chunk) in enumerate(zip(content["state"], content["chunks"])):
+                    images = {role: views[frame] for role, views in content["images"].items()}
+                    labels = {ACTION_CHUNK: chunk}
+                    for role, seen in content["grounding"].items():
+                        labels[GROUNDING_PREFIX + role] = seen[frame]
+                    episode.add_frame(frame * 100_000_000, state, chunk[1], images, labels)
+                episode.end(marks_of_texts(content["sub_steps"], 10), content.get("success", True))
+        writer.finish()
+        return folder
+
+    return write

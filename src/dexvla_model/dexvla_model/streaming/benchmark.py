@@ -1,6 +1,7 @@
 """How long planning takes, and how closely a stream follows what the policy wants."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from dexvla_model.policy import ActionChunk
 from dexvla_model.robot import RobotDescription
 from dexvla_model.streaming.settings import StreamSettings
 from dexvla_model.streaming.streamer import ActionStreamer
+
+# Times (T,) s and a generator -> positions (T, A), rad or m.
+Motion = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 _TICK_S = 0.01
 _SETTLING_S = 4.0
@@ -35,7 +39,7 @@ def benchmark_stream(
         limits bind all the time): times per plan and message in ms of this machine, and for smooth ones the
         distance from the wanted motion in mrad, the largest of all joints, after the first seconds.
     """
-    kinds = {"smooth": _smooth(robot), "jumping": _jumping(robot)}
+    kinds = {"smooth": smooth_motion(robot), "jumping": jumping_motion(robot)}
     return {
         kind: _run(robot, settings, duration_s, chunk_hz, latency_s, horizon, seed, wanted, kind == "smooth")
         for kind, wanted in kinds.items()
@@ -51,7 +55,8 @@ def _middles(robot: RobotDescription) -> tuple[np.ndarray, np.ndarray]:
     return home + 0.5 * inward * room, 0.5 * room
 
 
-def _smooth(robot: RobotDescription):
+def smooth_motion(robot: RobotDescription) -> Motion:
+    """Sines within 60 % of the limits."""
     middle, room = _middles(robot)
     limits = [robot.limits[joint] for joint in robot.action_joints]
     rate = np.array(
@@ -67,7 +72,8 @@ def _smooth(robot: RobotDescription):
     return wanted
 
 
-def _jumping(robot: RobotDescription):
+def jumping_motion(robot: RobotDescription) -> Motion:
+    """Random rows, so that the limits bind all the time."""
     middle, room = _middles(robot)
 
     def wanted(times_s: np.ndarray, draw: np.random.Generator) -> np.ndarray:

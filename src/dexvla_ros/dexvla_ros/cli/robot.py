@@ -34,10 +34,15 @@ def check(
             show_default=False,
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Look at the running graph, too: topics, rates, stamps, QoS, joints, controllers."),
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=1.0, max=600.0, help="With --live: how long to look.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Compare robot file, URDF, controllers file, drivers and checkpoint: one line for each thing
-    that does not fit, with file and key.
+    """Compare robot file, URDF, controllers, MoveIt files, drivers and checkpoint: one line for each thing
+    that does not fit, with file and key. With --live, compare them with the running graph, too.
 
     Exit code 2 when a line is an error, 0 otherwise.
     """
@@ -46,6 +51,8 @@ def check(
 
     folder = None if checkpoint is None else _checkpoint_folder(checkpoint)
     findings = check_robot_and_drivers(robot, folder)
+    if live:
+        findings = sorted(findings + _live(robot, seconds, as_json), key=lambda one: one.severity != ERROR)
     errors = sum(finding.severity == ERROR for finding in findings)
     if as_json:
         print(json.dumps({"robot": robot, "errors": errors, "findings": [asdict(one) for one in findings]}))
@@ -91,6 +98,52 @@ def new(
     console = Console(soft_wrap=True, highlight=False)
     console.print(f'Robot file written to {path}. {marks} places say "{FILL_IN}".', markup=False)
     console.print(f"Then: dexvla robot check {path}", markup=False)
+
+
+@app.command("moveit")
+def moveit(
+    robot: Annotated[
+        str,
+        typer.Argument(
+            help="A name in config/robots, or the path of a robot file that ends in .yaml.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the files. Default: moveit/NAME beside the folder of the robot file.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the MoveIt configuration that robot file and URDF imply: SRDF, kinematics, joint limits, OMPL,
+    controllers.
+
+    Which pairs of links need no check for collision is found by looking at random postures: some seconds.
+    Poses (group_state) that the SRDF has besides **home** stay.
+    """
+    from dexvla_model.robot import load_robot
+    from dexvla_model.streaming import StreamSettings
+    from dexvla_ros.motion.moveit_files import moveit_files, write_moveit_files
+
+    description = load_robot(robot)
+    folder = out or description.path.resolve().parent.parent / "moveit" / description.name
+    console = Console(soft_wrap=True, highlight=False)
+    with console.status("Looking for pairs of links that never meet ..."):
+        texts = moveit_files(description, StreamSettings().compliant_controllers)
+    write_moveit_files(folder, texts)
+    console.print(f"{', '.join(texts)} written to {folder}.", markup=False)
+
+
+def _live(robot: str, seconds: float, quiet: bool) -> list:
+    """What the running graph adds to the findings."""
+    from dexvla_model.robot import load_robot
+    from dexvla_ros.live_watch import check_live
+
+    console = Console(stderr=quiet, soft_wrap=True, highlight=False)
+    with console.status(f"Looking at the graph for {seconds:g} s ..."):
+        return check_live(load_robot(robot), seconds)
 
 
 def _count(number: int, what: str) -> str:

@@ -93,7 +93,11 @@ def declare_parameters(node: "Node", specs: Sequence[ParameterSpec]) -> SimpleNa
             )
     values = SimpleNamespace()
     for spec in specs:
-        value = spec.check(given.get(spec.name, spec.default), source)
+        value = given.get(spec.name, spec.default)
+        if value is None and isinstance(spec.default, tuple):
+            # An empty list in a file has no type, and comes as nothing.
+            value = ()
+        value = spec.check(value, source)
         declared = list(value) if isinstance(value, tuple) else value
         node.declare_parameter(spec.name, declared, _descriptor(spec), ignore_override=True)
         setattr(values, spec.name, value)

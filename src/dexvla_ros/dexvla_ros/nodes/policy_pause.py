@@ -31,6 +31,11 @@ class PolicyPause:
         if paused or self._client.service_is_ready():
             self._ask()
 
+    def leave_to_another(self) -> None:
+        """Another node has the policy pause by now, and tells it when to go on."""
+        self._wanted = False
+        self._confirmed = self._asked_s = None
+
     def keep(self) -> None:
         """Ask again where there was no answer, or where the policy has been started anew."""
         if not self._client.service_is_ready():

@@ -19,6 +19,7 @@ from dexvla_ros.messages.observations import observation_from_message
 from dexvla_ros.messages.stamps import stamp_from_message
 from dexvla_ros.messages.sub_steps import stopped_message, sub_step_to_message
 from dexvla_ros.nodes.diagnostics import ERROR, OK
+from dexvla_ros.nodes.home_motion import HomeMotion
 from dexvla_ros.nodes.parameters import ParameterSpec
 from dexvla_ros.nodes.policy_parameters import POLICY_PARAMETERS, start_policy
 from dexvla_ros.nodes.qos import COMMAND, SENSOR
@@ -41,6 +42,12 @@ PARAMETERS = (
         "done_confirmations", 3, "How often in a row the policy has to say that it is done.", 1, 100
     ),
     ParameterSpec("done_time_s", 0.5, "Over what time the policy has to say so at least, s.", 0.0, 60.0),
+    ParameterSpec(
+        "home_around_tasks",
+        True,
+        "Let motion_node take the robot home before a task, and after one that was not cancelled and did not "
+        "fail.",
+    ),
 )
 _POLL_S = 0.05
 _GROUND_TRUTH_HISTORY = 10
@@ -55,6 +62,7 @@ class VlmNode(StackNode):
     def __init__(self) -> None:
         self._worker: PolicyProcess | None = None
         self._server: ActionServer | None = None
+        self._home: HomeMotion | None = None
         self._loop: ReasoningLoop | None = None
         super().__init__("vlm_node")
 
@@ -80,6 +88,9 @@ class VlmNode(StackNode):
         if settings.policy == SCRIPTED:
             self.listen(MarkerArray, "sim/objects", self._on_objects, SENSOR)
         self.every(_POLL_S, self._check)
+        self._home = HomeMotion(self) if settings.home_around_tasks else None
+        # The goal that the robot goes home for.
+        self._going_home: ServerGoalHandle | None = None
         self._server = ActionServer(
             self,
             ExecuteTask,
@@ -91,8 +102,13 @@ class VlmNode(StackNode):
 
     def deactivate(self) -> None:
         self._loop.end(Ending(Outcome.CANCELED, "The node was deactivated."))
+        if self._home is not None:
+            self._home.cancel()
 
     def release(self) -> None:
+        if self._home is not None:
+            self._home.destroy()
+            self._home = None
         if self._server is not None:
             self._server.destroy()
             self._server = None
@@ -112,6 +128,8 @@ class VlmNode(StackNode):
             values["sub_step"] = task.progress.sub_steps[-1] if task.progress.sub_steps else ""
         if self._problem:
             return ERROR, self._problem, values
+        if self._going_home is not None:
+            return OK, "waits until the robot is at home", values
         return OK, "idle" if task is None else "working on a task", values
 
     # What the reasoning loop tells
@@ -169,12 +187,19 @@ class VlmNode(StackNode):
 
     async def _execute(self, goal: ServerGoalHandle) -> ExecuteTask.Result:
         request = goal.request
-        ended = Future()
-        # The loop ends the task before, and the new one takes its number from there.
-        task = self._loop.start(request.instruction.strip(), request.timeout_s or self.settings.timeout_s)
-        self._goals[task.episode] = (goal, ended)
-        self.get_logger().info(f"goal {task.episode}: {task.instruction}")
-        result = await ended
+        began_s = self.now_s()
+        problem = await self._go_home(goal)
+        if problem:
+            outcome = Outcome.CANCELED if goal.is_cancel_requested else Outcome.FAILED
+            if outcome is Outcome.FAILED:
+                self.report_once(f"the task {request.instruction!r} was not begun: {problem}", problem)
+            result = ExecuteTask.Result(
+                outcome=int(outcome),
+                message=f"The robot is not at home: {problem}",
+                duration_s=max(0.0, self.now_s() - began_s),
+            )
+        else:
+            result = await self._carry_out(goal)
         if result.outcome == ExecuteTask.Result.SUCCEEDED:
             goal.succeed()
         elif goal.is_cancel_requested:
@@ -183,8 +208,41 @@ class VlmNode(StackNode):
             goal.abort()
         return result
 
+    async def _carry_out(self, goal: ServerGoalHandle) -> ExecuteTask.Result:
+        request = goal.request
+        ended = Future()
+        # The loop ends the task before, and the new one takes its number from there.
+        task = self._loop.start(request.instruction.strip(), request.timeout_s or self.settings.timeout_s)
+        self._goals[task.episode] = (goal, ended)
+        self.get_logger().info(f"goal {task.episode}: {task.instruction}")
+        result = await ended
+        # After a cancelled or failed task the robot stays: nobody expects it to move then.
+        over = result.outcome in (ExecuteTask.Result.SUCCEEDED, ExecuteTask.Result.TIMED_OUT)
+        if over and self.active and self._loop.task is None and not goal.is_cancel_requested:
+            problem = await self._go_home(goal)
+            if problem:
+                result.message += f" It did not go home: {problem}"
+        return result
+
+    async def _go_home(self, goal: ServerGoalHandle) -> str:
+        """Take the robot home, where that is wanted; why it is not there, or empty."""
+        if self._home is None:
+            return ""
+        if self._going_home is not None:
+            self._home.cancel()
+        self._loop.end(Ending(Outcome.CANCELED, "Replaced by a new goal."))
+        self._going_home = goal
+        problem = await self._home.go()
+        if self._going_home is goal:
+            self._going_home = None
+        elif not problem:
+            problem = "A new goal came."
+        return problem
+
     def _check(self) -> None:
-        task = self._loop.task
+        task, homing = self._loop.task, self._going_home
+        if homing is not None and homing.is_cancel_requested:
+            self._home.cancel()
         if task is not None and self._goals[task.episode][0].is_cancel_requested:
             self._loop.end(Ending(Outcome.CANCELED, "The client cancelled the goal."))
         self._loop.check()

@@ -1,4 +1,4 @@
-"""Everything that can be said of a robot before it runs: file, URDF, controllers, checkpoint."""
+"""Everything that can be said of a robot before it runs: file, URDF, controllers, MoveIt, checkpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from dexvla_model.resources import find_resource, list_resources
 from dexvla_model.robot.check.controllers_file import check_controllers_file
 from dexvla_model.robot.check.finding import ERROR, WARNING, Finding, from_error
 from dexvla_model.robot.check.head import check_head, shipped_checkpoints
+from dexvla_model.robot.check.moveit_files import check_moveit
 from dexvla_model.robot.check.robot_file import (
     action_joints_of,
     check_robot_file,
@@ -18,6 +19,7 @@ from dexvla_model.robot.check.robot_file import (
 from dexvla_model.robot.check.urdf_facts import UrdfFacts
 from dexvla_model.robot.check.urdf_file import check_ros2_control, check_urdf
 from dexvla_model.robot.description import RobotDescription, find_urdf, parse_robot, robot_file_path
+from dexvla_model.robot.moveit import moveit_folder
 from dexvla_model.yaml_reader import MappingReader, parse_yaml
 
 __all__ = ["ERROR", "WARNING", "Finding", "check_robot", "from_error"]
@@ -57,6 +59,9 @@ def check_robot(
             findings.append(stop)
     findings += _controllers(content, path, urdf)
     if robot is not None:
+        moveit = moveit_folder(robot.name, path)
+        if moveit is not None:
+            findings += check_moveit(moveit, robot)
         for folder in shipped_checkpoints(robot) if checkpoint is None else [checkpoint]:
             findings += check_head(robot, folder)
     unique = list(dict.fromkeys(findings))
