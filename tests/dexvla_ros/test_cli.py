@@ -27,7 +27,7 @@ def test_help_lists_every_subcommand_and_loads_nothing_heavy():
         "print('heavy:', [name for name in heavy if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    for name in ("demo", "run", "sim", "demonstrate", "train", "eval"):
+    for name in ("demo", "run", "sim", "dashboard", "demonstrate", "train", "eval"):
         assert f" {name} " in result.stdout
     assert "heavy: []" in result.stdout
 
@@ -41,6 +41,10 @@ def test_help_lists_every_subcommand_and_loads_nothing_heavy():
         (["demo", "--policy", "scripted", "--output", "/dev/null/x"], ["--output /dev/null/x"]),
         (["run", "--robot", "/nowhere/robot.yaml", "--policy", "scripted"], ["/nowhere/robot.yaml"]),
         (["sim", "--viewer"], ["DISPLAY"]),
+        (["run", "--hardware", "real", "--policy", "none"], ["robot_ip is missing"]),
+        (["run", "--sim", "--hardware", "mock"], ["--hardware mock exclude each other"]),
+        (["run", "--policy", "scripted", "--cameras", "usb"], ["--cameras means something with --hardware"]),
+        (["dashboard", "--robot", "nope"], ["'nope'", "ur5e"]),
     ],
 )
 def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(arguments, words):

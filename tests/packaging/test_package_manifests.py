@@ -19,6 +19,8 @@ ROSDEP_KEYS = {
     "PIL": "python3-pil",
     "cv2": "python3-opencv",
     "h5py": "python3-h5py",
+    "moveit": "moveit_py",
+    "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "psutil": "python3-psutil",
     "rich": "python3-rich",
@@ -34,6 +36,7 @@ FROM_PIP_ONLY = {
         "accelerate",
         "av",
         "can",
+        "coal",
         "daqp",
         "diffusers",
         "dynamixel_sdk",
@@ -41,19 +44,27 @@ FROM_PIP_ONLY = {
         "lz4",
         "mcap",
         "mujoco",
+        "ompl",
+        "peft",
+        "pinocchio",
         "pyarrow",
         "pymodbus",
         "rosbags",
         "ruckig",
         "safetensors",
+        "tensorboardX",
         "tokenizers",
         "torch",
         "transformers",
         "zstandard",
     )
 }
-PYPI_NAMES = FROM_PIP_ONLY | {name: name for name in (*ROSDEP_KEYS, "xacro")}
+# Imported where somebody asks for it, and installed only then: import name -> extra of setup.py.
+EXTRAS = {"lerobot": "lerobot", "ray": "ray"}
+# MoveIt comes with ROS only: motion_node plans by itself where it is missing.
+PYPI_NAMES = FROM_PIP_ONLY | {name: name for name in (*ROSDEP_KEYS, "xacro") if name != "moveit"}
 PYPI_NAMES |= {"PIL": "pillow", "can": "python-can", "cv2": "opencv-python-headless"}
+PYPI_NAMES |= {"pinocchio": "pin"}
 PYPI_NAMES |= {"serial": "pyserial", "yaml": "pyyaml"}
 
 
@@ -110,7 +121,7 @@ def test_setup_py_agrees_with_package_xml(package, setup_of):
 @pytest.mark.parametrize("package", PYTHON_PACKAGES)
 def test_package_xml_covers_the_imports(package):
     declared = {dependency.name for dependency in manifest(package).exec_depends}
-    needed = {ROSDEP_KEYS.get(name, name) for name in imports_of(package) if name not in FROM_PIP_ONLY}
+    needed = {ROSDEP_KEYS.get(name, name) for name in imports_of(package) if name not in FROM_PIP_ONLY | EXTRAS}
     missing = needed - declared
     assert not missing, f"src/{package}/package.xml lacks an exec_depend on {sorted(missing)}"
 
@@ -123,6 +134,48 @@ def test_setup_py_covers_the_imports_that_pip_provides(package, setup_of):
     needed |= {canonicalize_name(name) for name in imported if name in PACKAGES}
     missing = needed - declared
     assert not missing, f"src/{package}/setup.py lacks {sorted(missing)} in install_requires"
+
+
+@pytest.mark.parametrize("package", PYTHON_PACKAGES)
+def test_what_is_optional_stands_in_an_extra_and_is_not_imported_at_once(package, setup_of):
+    extras = setup_of(package).extras_require
+    for name in imports_of(package) & EXTRAS.keys():
+        assert name in extras[EXTRAS[name]], f"src/{package}/setup.py lacks {name} in extras_require"
+    for file in (REPOSITORY / "src" / package / package).rglob("*.py"):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.Import):
+                assert not {alias.name.partition(".")[0] for alias in node.names} & EXTRAS.keys(), file
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                assert node.module.partition(".")[0] not in EXTRAS, file
+
+
+def test_what_the_bringup_starts_is_declared_or_documented_as_the_user_s_to_install():
+    from dexvla_ros.camera_drivers import OURS, camera_nodes
+    from dexvla_ros.foreign import ForeignNode, PackageFile
+    from dexvla_ros.robot_bringup import BringupOptions, robot_graph
+    from dexvla_model.robot import load_robot
+
+    declared = {dependency.name for dependency in manifest("dexvla_ros").exec_depends}
+    documented = (REPOSITORY / "docs/bringup.md").read_text()
+    # What comes with ros2_controllers, and with controller_manager.
+    bundled = {"forward_command_controller", "joint_state_broadcaster", "joint_trajectory_controller"}
+    bundled |= {"parallel_gripper_action_controller", "mock_components"}
+    started = set()
+    for file in (REPOSITORY / "config/robots").glob("*.yaml"):
+        for hardware in ("sim", "mock", "real"):
+            for item in robot_graph(BringupOptions(file.stem, hardware, "10.0.0.1", "none")).foreign:
+                started.add(item.package)
+                if isinstance(item, ForeignNode):
+                    started |= {plugin.partition("/")[0] for plugin in item.plugins}
+                else:
+                    started |= {value.package for value in item.arguments.values() if isinstance(value, PackageFile)}
+    robot = load_robot("ur5e")
+    devices = {camera.role: "x" for camera in robot.cameras}
+    for kind in ("realsense", "usb", OURS):
+        started |= {node.package for node in camera_nodes(kind, robot, devices)[0]}
+    assert {"ur_robot_driver", "franka_bringup", "controller_manager", "usb_cam"} <= started
+    for package in started - bundled - declared:
+        assert f"`{package}`" in documented, package
 
 
 def test_interface_package_declares_what_its_definitions_use():

@@ -57,6 +57,8 @@ class ActingLoop:
     waited_s: float = 0.0
     chunk_age_s: float = 0.0
     paused: str = ""
+    blocked: str = ""
+    failure: str = ""
     _substep: SubStep | None = None
     _state: RobotState | None = None
     _must_start: bool = False
@@ -79,7 +81,7 @@ class ActingLoop:
 
     def on_sub_step(self, substep: SubStep, episode: int, policy_name: str) -> None:
         """Act on a sub-step from now on; the first one of an episode takes the controllers over."""
-        if self.paused:
+        if self.paused or self.blocked:
             return
         if policy_name != self.policy_name:
             self.hold(f"the sub-step comes from the policy {policy_name}, this node runs {self.policy_name}")
@@ -88,7 +90,7 @@ class ActingLoop:
             self.episode = episode
             self.waited_s = self._counted_waiting_s = 0.0
             self._next_s = self.clock()
-            self._errors = 0
+            self.go_on()
             self._held_since_s = None
             self._must_start = True
             self.policy.request("reset", self.seed + episode, on_answer=self._on_reset)
@@ -127,9 +129,29 @@ class ActingLoop:
         if otherwise is not None:
             self.streamer.assume(now_s, watch.commanded(otherwise))
 
+    def block(self, reason: str) -> None:
+        """Hold while the robot itself does not follow, for a reason that it gives; empty = it follows again.
+
+        What failed meanwhile failed for that reason, so the episode goes on by itself.
+        """
+        if reason == self.blocked:
+            return
+        self.blocked = reason
+        if reason:
+            self.listener.on_problem(reason)
+            self.hold(reason)
+        else:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Act on sub-steps again after a failure."""
+        self._errors = 0
+        self.failure = ""
+
     def fail(self, reason: str) -> None:
-        """Hold for the rest of the episode."""
+        """Hold for the rest of the episode, or until `go_on`."""
         self._errors = _ERRORS_MAX
+        self.failure = reason
         self.listener.on_problem(reason)
         self.hold(reason)
 

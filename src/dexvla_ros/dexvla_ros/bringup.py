@@ -1,6 +1,7 @@
 """The graph as data: which nodes run, with which parameters. The supervisor and the launch files read it."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,19 +104,47 @@ def sim_process(options: GraphOptions) -> NodeProcess:
     )
 
 
-def policy_processes(options: GraphOptions, use_sim_time: bool) -> tuple[NodeProcess, ...]:
-    """The nodes that drive a robot, simulated or real, in the order of the data flow."""
+def motion_process(robot: str, use_sim_time: bool) -> NodeProcess:
+    """Planned motion alone; it goes beside any other part of the graph.
+
+    Args:
+        robot: name or path of the robot file.
+    """
+    return NodeProcess("motion_node", {"robot": robot, "use_sim_time": use_sim_time})
+
+
+def dashboard_process(robot: str, use_sim_time: bool, host: str = "", port: int = 0) -> NodeProcess:
+    """The operator's page alone; it goes beside any other part of the graph.
+
+    Args:
+        robot: name or path of the robot file. host, port: where it is served; empty and 0 = as in the node's file.
+    """
+    parameters = {"robot": robot, "use_sim_time": use_sim_time}
+    parameters |= {name: value for name, value in (("host", host), ("port", port)) if value}
+    return NodeProcess("dashboard_node", parameters)
+
+
+def policy_processes(
+    options: GraphOptions, use_sim_time: bool, motion: bool = False
+) -> tuple[NodeProcess, ...]:
+    """The nodes that drive a robot, simulated or real, in the order of the data flow.
+
+    Args:
+        motion: with motion_node, and home around tasks as config/nodes.yaml says; else without either.
+    """
     common = {"robot": options.robot, "use_sim_time": use_sim_time}
+    without_motion = {} if motion else {"home_around_tasks": False}
     return (
+        *([motion_process(options.robot, use_sim_time)] if motion else []),
         NodeProcess("camera_node", common),
-        NodeProcess("vlm_node", {**common, "policy": options.policy}),
+        NodeProcess("vlm_node", {**common, "policy": options.policy, **without_motion}),
         NodeProcess("action_node", {**common, "policy": options.policy}),
     )
 
 
-def simulated_graph(options: GraphOptions) -> tuple[NodeProcess, ...]:
-    """Simulation and policy: the whole graph without hardware."""
-    return (sim_process(options), *policy_processes(options, use_sim_time=True))
+def simulated_graph(options: GraphOptions, motion: bool = False) -> tuple[NodeProcess, ...]:
+    """Simulation and policy: the whole graph without hardware. `motion`: see `policy_processes`."""
+    return (sim_process(options), *policy_processes(options, use_sim_time=True, motion=motion))
 
 
 @dataclass(frozen=True)
@@ -250,6 +279,14 @@ def driver_processes(robot: str, ports: Mapping[str, str] = MappingProxyType({})
         )
         for choice in choices
     )
+
+
+def evaluation_command(options: GraphOptions, episodes: int, timeout_s: float, output: str) -> list[str]:
+    """The program that runs episodes in a simulated graph which is up, and prints JSON lines; see `dexvla demo`."""
+    command = [sys.executable, "-m", f"{PACKAGE}.cli.main", "demo", "--attach", "--json", "--no-video"]
+    command += ["--robot", options.robot, "--task", options.task, "--policy", options.policy]
+    command += ["--seed", str(options.seed), "--episodes", str(episodes), "--timeout", str(timeout_s)]
+    return [*command, "--output", output]
 
 
 def parameter_file() -> Path:

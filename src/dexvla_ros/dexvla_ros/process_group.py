@@ -35,6 +35,7 @@ class _Child:
     process: subprocess.Popen
     lifeline: Lifeline
     log: Path
+    may_end: bool = False
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL_LINES))
     reader: threading.Thread | None = None
 
@@ -57,8 +58,18 @@ class ProcessGroup:
         self._children: dict[str, _Child] = {}
         self._stopped = False
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-        """Start a process in a session of its own, out of reach of the terminal's Ctrl-C; its process id."""
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        may_end: bool = False,
+    ) -> int:
+        """Start a process in a session of its own, out of reach of the terminal's Ctrl-C; its process id.
+
+        Args:
+            may_end: it ends by itself when its work is done; exit code 0 is no death.
+        """
         self._log_folder.mkdir(parents=True, exist_ok=True)
         lifeline = Lifeline()
         process = subprocess.Popen(
@@ -70,7 +81,7 @@ class ProcessGroup:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        child = _Child(name, process, lifeline, self._log_folder / f"{name}.log")
+        child = _Child(name, process, lifeline, self._log_folder / f"{name}.log", may_end)
         self._children[name] = child
         lifeline.release_child_end()
         child.reader = threading.Thread(
@@ -97,7 +108,7 @@ class ProcessGroup:
             return None
         for child in self._children.values():
             code = child.process.poll()
-            if code is not None:
+            if code is not None and not (child.may_end and code == 0):
                 child.reader.join(_DRAIN_S)
                 return ProcessDeath(child.name, f"{_ending(code)}{_explanation(child)}", code)
         return None

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import yaml
-
 from dexvla_model.errors import UserError
 from dexvla_ros.bringup import NodeProcess, graph_environment, parameter_file
+from dexvla_ros.foreign import Foreign, ForeignNode, command_line, installed, write_parameters
 from dexvla_ros.graph_client import GraphClient, NodeDied, TransitionFailed
 from dexvla_ros.process_group import ProcessGroup
 from dexvla_ros.shared_memory import clear_dead_segments
@@ -29,6 +28,7 @@ class Supervisor:
         use_sim_time: whether the supervisor's own node follows /clock.
         on_line: see `ProcessGroup`.
         quiet_start: nothing is passed on until the graph is up; what keeps it from coming up is raised.
+        foreign: what other packages bring; started first.
     """
 
     def __init__(
@@ -38,8 +38,10 @@ class Supervisor:
         use_sim_time: bool,
         on_line: Callable[[str, str], None] = lambda name, line: None,
         quiet_start: bool = False,
+        foreign: Sequence[Foreign] = (),
     ) -> None:
         self._nodes = nodes
+        self._foreign = installed(foreign)
         self._log_folder = log_folder
         self._use_sim_time = use_sim_time
         self._on_line = on_line
@@ -50,6 +52,9 @@ class Supervisor:
     def __enter__(self) -> "Supervisor":
         try:
             os.environ.update(graph_environment())
+            for item in self._foreign:
+                may_end = isinstance(item, ForeignNode) and item.ends
+                self.processes.start(item.label, command_line(item, self._log_folder), may_end=may_end)
             for node in self._nodes:
                 self.processes.start(node.name, self._command(node), node.environment)
             self.client = GraphClient("dexvla", self._use_sim_time, self.check)
@@ -118,9 +123,6 @@ class Supervisor:
             command += ["-r", f"{source}:={target}"]
         command += ["--params-file", str(parameter_file())]
         if node.parameters:
-            self._log_folder.mkdir(parents=True, exist_ok=True)
-            path = self._log_folder / f"{node.name}.params.yaml"
-            content = {f"/**/{node.name}": {"ros__parameters": dict(node.parameters)}}
-            path.write_text(yaml.safe_dump(content), encoding="utf-8")
-            command += ["--params-file", str(path)]
+            path = write_parameters(self._log_folder, node.name, f"/**/{node.name}", node.parameters)
+            command += ["--params-file", path]
         return command

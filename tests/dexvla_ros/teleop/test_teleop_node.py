@@ -143,6 +143,9 @@ def test_joy_moves_the_arm_and_the_death_of_the_node_leaves_it_at_rest(start):
     human.at_30_hz(lambda: human.joy.publish(Joy(axes=axes, buttons=buttons)))
     human.engage()
     human.wait_until(lambda: human.is_in(TeleopState.READY))
+    # The dead man's button counts only after it was seen released in this state.
+    seen_s = human.client.now_s() + 0.3
+    human.wait_until(lambda: human.client.now_s() > seen_s)
     axes[1] = 1.0
     buttons[4] = 1
     human.wait_until(lambda: human.is_in(TeleopState.MOVING) and human.speed_rad_s > 0.05)

@@ -104,6 +104,65 @@ def stream(
     Console().print(table)
 
 
+@app.command()
+def seams(
+    robot: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Robot: a name in config/robots, or the path of a robot file; may be repeated. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    duration_s: Annotated[float, typer.Option("--duration", min=2.0, help="Simulated seconds of a run.")] = 4.0,
+    processes: Annotated[int, typer.Option(min=0, help="Parallel processes; 0 means one per CPU core.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure continuity where one trajectory follows another, on what controllers at 500 Hz would send.
+
+    Chunks of smooth and of random motion at 5, 15 and 30 Hz, with 0 to 300 ms of inference and jitter.
+    Steps of velocity and acceleration between updates are **shares** of what the limits of acceleration and
+    jerk allow: 1 is the limit, anything above is no continuous motion.
+    """
+    import os
+    from dataclasses import asdict
+
+    from dexvla_model.errors import UserError
+    from dexvla_model.resources import list_resources
+    from dexvla_sim.seam_sweep import seam_cases, sweep_seams
+
+    robots = robot or [name.removesuffix(".yaml") for name in list_resources("config/robots")]
+    cases = seam_cases(robots, duration_s)
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        done = []
+
+        def note(figures) -> None:
+            done.append(figures)
+            status.update(f"{len(done)} of {len(cases)} runs")
+
+        results = sweep_seams(cases, processes or os.cpu_count() or 1, note)
+    if as_json:
+        print(json.dumps([{**asdict(each), "continuous": each.continuous} for each in results]))
+    else:
+        table = Table("robot", "motion", "runs", "seams", "velocity step at seams", "elsewhere",
+                      "acceleration step at seams", "elsewhere", "continuous")
+        for name in robots:
+            for motion in dict.fromkeys(case.motion for case in cases):
+                group = [each for each in results if (each.case.robot, each.case.motion) == (name, motion)]
+                figures = (
+                    max(getattr(each, key) for each in group)
+                    for key in ("velocity_at_seams", "velocity_elsewhere", "acceleration_at_seams",
+                                "acceleration_elsewhere")
+                )
+                table.add_row(name, motion, str(len(group)), str(sum(each.seams for each in group)),
+                              *(f"{value:.4f}" for value in figures),
+                              "yes" if all(each.continuous for each in group) else "NO")
+        Console().print(table)
+    broken = [each.case for each in results if not each.continuous]
+    if broken:
+        raise UserError(f"{len(broken)} of {len(results)} runs are not continuous, the first with {broken[0]}.")
+
+
 def _number(value: float) -> str:
     if value != value:
         return "-"

@@ -35,6 +35,10 @@ def demo(
             metavar="DIR", help="Record every episode into this folder, as **dexvla record** does.", show_default=False
         ),
     ] = None,
+    attach: Annotated[
+        bool,
+        typer.Option("--attach", help="In a simulated graph that runs already, such as that of **dexvla run --sim**."),
+    ] = False,
     json_only: Annotated[
         bool, typer.Option("--json", help="Print nothing but JSON lines on stdout.")
     ] = False,
@@ -60,5 +64,5 @@ def demo(
     make_output_folder(output)
     seeds = range(seed, seed + episodes)
     recorder = checked_recorder(RecorderOptions(robot, str(record))) if record else None
-    plan = DemoPlan(graph, seeds, instruction, timeout, output, video, recorder, operator=graph.policy)
+    plan = DemoPlan(graph, seeds, instruction, timeout, output, video, recorder, operator=graph.policy, attach=attach)
     return run_demo(plan, json_only, verbose)

@@ -9,10 +9,15 @@ from dexvla_model.errors import UserError
 from dexvla_ros.bringup import NodeProcess
 from dexvla_ros.cli.exit_codes import GRAPH_FAILED
 from dexvla_ros.cli.node_output import node_printer
+from dexvla_ros.foreign import Foreign
 
 
 def run_until_interrupted(
-    nodes: Sequence[NodeProcess], output: Path, use_sim_time: bool, verbose: bool
+    nodes: Sequence[NodeProcess],
+    output: Path,
+    use_sim_time: bool,
+    verbose: bool,
+    foreign: Sequence[Foreign] = (),
 ) -> int:
     """Run a graph until Ctrl-C or until a node dies; the exit code."""
     from dexvla_ros.graph_client import GraphError
@@ -21,7 +26,9 @@ def run_until_interrupted(
     console = Console()
     try:
         show = node_printer(console, verbose)
-        with Supervisor(nodes, output / "logs", use_sim_time, show, quiet_start=not verbose) as supervisor:
+        with Supervisor(
+            nodes, output / "logs", use_sim_time, show, quiet_start=not verbose, foreign=foreign
+        ) as supervisor:
             with console.status("Starting the nodes ..."):
                 supervisor.bring_up()
             console.print(f"Running: {', '.join(supervisor.processes.names)}. Ctrl-C ends it.")

@@ -36,7 +36,7 @@ def check(
     ] = None,
     live: Annotated[
         bool,
-        typer.Option("--live", help="Look at the running graph, too: topics, rates, stamps, QoS, joints, controllers."),
+        typer.Option("--live", help="Look at the running graph, too: topics, rates, QoS, controllers."),
     ] = False,
     seconds: Annotated[float, typer.Option(min=1.0, max=600.0, help="With --live: how long to look.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from random import randrange
@@ -38,6 +38,7 @@ class DemoPlan:
         timeout_s: of an episode, in simulated time.
         output: folder for videos and logs.
         record: record every episode; None = do not. operator, tags: what its metadata say.
+        attach: the graph runs already, in this ROS domain.
     """
 
     graph: GraphOptions
@@ -49,6 +50,7 @@ class DemoPlan:
     record: RecorderOptions | None = None
     operator: str = ""
     tags: tuple[str, ...] = ()
+    attach: bool = False
 
 
 def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
@@ -56,7 +58,7 @@ def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
     console = Console(stderr=json_only, highlight=False, soft_wrap=True)
     outcomes: list[EpisodeOutcome] = []
     try:
-        with own_domain():
+        with nullcontext() if plan.attach else own_domain():
             _run_episodes(plan, console, verbose, outcomes)
     except GraphError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
@@ -105,7 +107,7 @@ def own_domain() -> Iterator[int]:
 
 def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: list[EpisodeOutcome]) -> None:
     robot = load_robot(plan.graph.robot)
-    nodes = simulated_graph(plan.graph)
+    nodes = () if plan.attach else simulated_graph(plan.graph)
     if plan.record is not None:
         nodes = (*nodes, recorder_process(plan.record, use_sim_time=True))
     show = node_printer(console, verbose)

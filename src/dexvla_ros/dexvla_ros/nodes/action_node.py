@@ -6,7 +6,7 @@ from functools import partial
 
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from dexvla_model.observation import InvalidObservation
@@ -26,6 +26,7 @@ from dexvla_ros.nodes.parameters import ParameterSpec
 from dexvla_ros.nodes.policy_parameters import POLICY_PARAMETERS, start_policy
 from dexvla_ros.nodes.policy_pause import PAUSE_SERVICE
 from dexvla_ros.nodes.qos import COMMAND, SENSOR
+from dexvla_ros.nodes.robot_watch import RobotWatch
 from dexvla_ros.nodes.stack_node import StackNode, run_node
 from dexvla_ros.nodes.streaming_parameters import stream_settings, streaming_parameters
 from dexvla_ros.policy_process import PolicyProcess
@@ -39,6 +40,8 @@ PARAMETERS = (
     *streaming_parameters(),
 )
 _POLL_S = 0.02
+# Of this node: act again after a failure within a task, when its cause is gone.
+GO_ON_SERVICE = "action_node/go_on"
 
 
 class ActionNode(StackNode):
@@ -75,10 +78,12 @@ class ActionNode(StackNode):
             keep = partial(self._commands.__setitem__, controller.name)
             self.listen(JointTrajectoryMessage, controller.topic, keep, COMMAND, raw=True)
         self.serve(SetBool, PAUSE_SERVICE, self._on_pause)
+        self.serve(Trigger, GO_ON_SERVICE, self._on_go_on)
+        self._robot_watch = RobotWatch(self)
         self._publish_chunk = self.publish_on(ActionChunkMessage, "action_chunk", COMMAND)
         self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
         self.listen(SubStepMessage, "substep", self._on_sub_step, COMMAND)
-        self.every(_POLL_S, self._loop.check)
+        self.every(_POLL_S, self._check)
 
     def deactivate(self) -> None:
         self._loop.hold("the node was deactivated")
@@ -112,6 +117,10 @@ class ActionNode(StackNode):
             return ERROR, problem, values
         if not self.is_connected():
             return ERROR, f"no controller listens on {', '.join(self._outlets.unheard())}", values
+        if self._loop.blocked:
+            return ERROR, f"holding: {self._loop.blocked}; it goes on by itself then", values
+        if self._loop.failure:
+            return WARN, f"holding: {self._loop.failure}; a new task or {GO_ON_SERVICE} lets it go on", values
         if self._loop.paused:
             return WARN, f"{self._loop.paused}; {PAUSE_SERVICE} with false lets it go on", values
         if self._loop.acting and status.state in (StreamState.HOLDING, StreamState.STOPPED):
@@ -138,6 +147,15 @@ class ActionNode(StackNode):
         self.report_once(reason, reason.partition(":")[0])
 
     # Callbacks
+
+    def _check(self) -> None:
+        reason = self._robot_watch.reason
+        if reason != self._loop.blocked:
+            if not reason:
+                self.get_logger().info("the robot follows again")
+            self._loop.block(reason)
+            self.publish_diagnostics()
+        self._loop.check()
 
     def _on_joint_state(self, message: JointState) -> None:
         try:
@@ -166,6 +184,13 @@ class ActionNode(StackNode):
             self._loop.resume(watch)
         response.success = True
         response.message = self._loop.paused or "the policy may act"
+        self.publish_diagnostics()
+        return response
+
+    def _on_go_on(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._loop.go_on()
+        response.success = not self._loop.blocked
+        response.message = self._loop.blocked or "the policy may act"
         self.publish_diagnostics()
         return response
 
