@@ -202,7 +202,7 @@ def test_a_sentence_without_a_key_is_a_finding_of_its_file():
 
 
 def test_a_head_of_another_embodiment_or_layout_does_not_fit(check):
-    folder = find_resource("checkpoints/ur5e_pick_place_tiny")
+    folder = find_resource("checkpoints/tabletop_tiny")
     found = check(checkpoint=folder)
     assert "the heads of the checkpoint" in found["embodiment"].text and "ur5e_2f85" in found["embodiment"].text
     found = check(("embodiment: crane", "embodiment: ur5e_2f85"), checkpoint=folder)
@@ -219,7 +219,7 @@ def test_the_checkpoint_that_ships_is_checked_unasked(monkeypatch):
     from dexvla_model.robot import load_robot
     from dexvla_model.robot.check.head import shipped_checkpoints
 
-    assert [folder.name for folder in shipped_checkpoints(load_robot("ur5e"))] == ["ur5e_pick_place_tiny"]
+    assert [folder.name for folder in shipped_checkpoints(load_robot("ur5e"))] == ["tabletop_tiny"]
     assert shipped_checkpoints(load_robot("leap")) == []
 
 

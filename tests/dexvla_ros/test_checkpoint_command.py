@@ -106,9 +106,9 @@ def test_the_default_folder_has_the_name_of_the_source(dexvla, stage1_file, tmp_
 
 
 def test_a_shipped_checkpoint_is_found_by_its_name(dexvla):
-    code, out, _ = dexvla("checkpoint", "info", "ur5e_pick_place_tiny")
+    code, out, _ = dexvla("checkpoint", "info", "tabletop_tiny")
     assert code == 0
-    assert "4,719,143" in out and "shoulder_pan_joint" in out
+    assert "4,737,277" in out and "shoulder_pan_joint" in out
 
 
 @pytest.mark.parametrize(

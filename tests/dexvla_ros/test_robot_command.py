@@ -73,7 +73,7 @@ def test_check_as_json(dexvla, arm):
 
 def test_a_checkpoint_can_be_named(dexvla, arm):
     dexvla("new", "arm", "--urdf", arm)
-    code, out, _ = dexvla("check", "arm.yaml", "--checkpoint", "ur5e_pick_place_tiny")
+    code, out, _ = dexvla("check", "arm.yaml", "--checkpoint", "tabletop_tiny")
     assert code == 2 and "embodiment is 'arm', but the heads of the checkpoint" in out
 
 

@@ -47,9 +47,9 @@ def test_ours_names_kind_provenance_and_import(dexvla_folder, tmp_path, absolute
 def test_the_shipped_checkpoint():
     from dexvla_model.resources import find_resource
 
-    summary = summarise(find_resource("checkpoints/ur5e_pick_place_tiny"))
-    assert summary["parameters"] == 4_719_143
-    assert summary["provenance"]["steps"] == 2300
+    summary = summarise(find_resource("checkpoints/tabletop_tiny"))
+    assert summary["parameters"] == 4_737_277
+    assert summary["provenance"]["steps"] == 1500
 
 
 def test_a_qwen_folder(qwen_folder):
