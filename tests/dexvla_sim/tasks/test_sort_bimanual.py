@@ -13,7 +13,6 @@ from dexvla_sim.simulation import Simulation
 from dexvla_sim.tasks import default_task
 from dexvla_sim.tasks.pick_place import COLOURS
 from dexvla_sim.tasks.sort_bimanual import (
-    BAR_HALF_EXTENTS_M,
     BAR_REGION_X_M,
     BAR_REGION_Y_M,
     BAR_YAW_RAD,

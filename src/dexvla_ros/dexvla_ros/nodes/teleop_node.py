@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
