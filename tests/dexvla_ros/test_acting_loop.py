@@ -265,9 +265,9 @@ def test_a_chunk_is_asked_for_with_what_is_scheduled_behind_the_prefix(moving, p
     assert 0.0 <= last.stamp_s + 1.5 - end_s < 0.1
 
 
-def test_a_stop_of_the_robot_s_own_holds_and_the_episode_goes_on_when_it_is_over(moving, listener, clock):
+def test_a_stop_of_the_robot_s_own_holds_and_the_episode_goes_on_when_it_is_over(moving, clock):
     moving.block("the robot is in protective stop")
-    assert not moving.acting and listener.problems[-1] == "the robot is in protective stop"
+    assert not moving.acting and moving.streamer.status.reason == "the robot is in protective stop"
     say(moving, clock.now_s)
     assert not moving.acting
     # What the robot did meanwhile looked like a failure.

@@ -142,6 +142,10 @@ def test_controllers_that_do_not_listen_or_are_not_active(robot, record):
     assert "ros2 control set_controller_state gripper_controller active" in line
     unloaded = replace(record, controller_states={})
     assert "which is not loaded" in str(live_findings(robot, unloaded)[0])
+    listeners = record.topics["gripper_controller/joint_trajectory"].subscribers
+    bridged = {name: state for name, state in record.controller_states.items() if name != "gripper_controller"}
+    listeners.append("gripper_action_node")
+    assert live_findings(robot, replace(record, controller_states=bridged)) == []
     nobody_asked = replace(record, controller_states=None)
     record.topics["gripper_controller/joint_trajectory"].subscribers.clear()
     assert "but nobody listens on gripper_controller/joint_trajectory: start" in only(robot, nobody_asked)

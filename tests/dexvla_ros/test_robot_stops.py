@@ -1,5 +1,7 @@
 """A robot in protective stop, paused, or without its controller: said in one line, held, and gone on from."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -8,11 +10,14 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
+from dexvla_model.robot import load_robot
 from dexvla_msgs.action import ExecuteTask
 from dexvla_ros.bringup import GraphOptions, simulated_graph
 from dexvla_ros.demo.run import own_domain
+from dexvla_ros.nodes import robot_watch
 from dexvla_ros.nodes.action_node import GO_ON_SERVICE
 from dexvla_ros.nodes.qos import DIAGNOSTICS, LATCHED, SENSOR
+from dexvla_ros.nodes.robot_watch import RobotWatch
 from dexvla_ros.robot_stops import RobotStops
 from dexvla_ros.supervisor import Supervisor
 
@@ -65,6 +70,88 @@ def test_the_most_particular_cause_is_said(stops):
     stops.on_controllers({})
     stops.on_ur_safety_mode(3)
     assert "protective stop" in stops.reason
+
+
+class Node:
+    """Stands for a node of a Franka; what it listens on, and the controllers that are loaded, are the test's."""
+
+    def __init__(self):
+        self.robot = load_robot("fr3")
+        self.listeners, self.timers, self.lines, self.loaded = {}, [], [], {}
+        self.others = {"gripper_controller/joint_trajectory": ["action_node", "gripper_action_node"]}
+
+    def listen(self, kind, topic, callback, qos, while_inactive):
+        assert while_inactive
+        self.listeners[topic] = callback
+
+    def every(self, period_s, callback):
+        self.timers.append(callback)
+
+    def ask(self, kind, name):
+        return SimpleNamespace(service_is_ready=lambda: True, call_async=lambda request: self)
+
+    def add_done_callback(self, callback):
+        entries = [SimpleNamespace(name=name, state=state) for name, state in self.loaded.items()]
+        callback(SimpleNamespace(result=lambda: SimpleNamespace(controller=entries)))
+
+    def deliver(self, callback):
+        callback()
+
+    def get_logger(self):
+        return SimpleNamespace(error=self.lines.append, info=self.lines.append)
+
+    def publish_diagnostics(self):
+        pass
+
+    def resolve_topic_name(self, topic):
+        return topic
+
+    def get_subscriptions_info_by_topic(self, topic):
+        return [SimpleNamespace(node_name=name) for name in self.others.get(topic, ())]
+
+    def tick(self):
+        for timer in self.timers:
+            timer()
+
+
+@pytest.fixture
+def node(monkeypatch):
+    services = {"ListControllers": SimpleNamespace(Request=lambda: None)}
+    monkeypatch.setattr(robot_watch, "_find", lambda module, name: services.get(name))
+    return Node()
+
+
+def test_a_stop_is_one_line_when_it_begins_and_one_when_it_is_over(node):
+    node.loaded = {"fr3_arm_controller": "active"}
+    heard = []
+    RobotWatch(node, heard.append)
+    for _ in range(3):
+        node.tick()
+    assert heard == [] and node.lines == []
+    for running, lines in ((False, 1), (True, 2), (False, 3)):
+        node.listeners["io_and_status_controller/robot_program_running"](Bool(data=running))
+        node.tick()
+        node.tick()
+        assert len(heard) == len(node.lines) == lines
+    assert "runs no program" in heard[0] and heard[1] == "" and heard[2] == heard[0]
+    assert node.lines[1] == "the robot follows again"
+
+
+def test_a_gripper_whose_controller_is_a_bridge_is_no_stop_and_one_without_is(node):
+    node.loaded = {"fr3_arm_controller": "active"}
+    heard = []
+    RobotWatch(node, heard.append)
+    node.tick()
+    assert heard == []
+    node.loaded = {"fr3_arm_controller": "inactive"}
+    node.tick()
+    node.loaded = {"fr3_arm_controller": "active"}
+    node.others = {}
+    node.tick()
+    assert [reason.partition(":")[0] for reason in heard] == [
+        "the controller fr3_arm_controller is inactive",
+        "the controller gripper_controller is not loaded",
+    ]
 
 
 @pytest.fixture(scope="module")

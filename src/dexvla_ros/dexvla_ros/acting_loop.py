@@ -138,7 +138,6 @@ class ActingLoop:
             return
         self.blocked = reason
         if reason:
-            self.listener.on_problem(reason)
             self.hold(reason)
         else:
             self.go_on()

@@ -9,6 +9,9 @@ import numpy as np
 from dexvla_model.robot import JointLimits
 from dexvla_model.streaming import JointTrajectory
 
+# The node that listens where a gripper's controller would, which is not loaded then.
+BRIDGE_NODE = "gripper_action_node"
+
 
 class GoalEnd(Enum):
     """How a goal ended."""

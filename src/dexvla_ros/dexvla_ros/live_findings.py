@@ -7,6 +7,8 @@ import numpy as np
 
 from dexvla_model.robot import Camera, RobotDescription
 from dexvla_model.robot.check import ERROR, WARNING, Finding
+from dexvla_ros.gripper_bridge import BRIDGE_NODE
+from dexvla_ros.robot_stops import ACTIVE
 
 # Below the first share of what the file promises a rate is an error, outside the other two a warning.
 _RATE_LOST = 0.45
@@ -205,7 +207,7 @@ def _controllers(robot: RobotDescription, record: LiveRecord) -> Iterator[Findin
             known = f"; the controller manager says it is {state}" if state else ""
             text = f"is {controller.name}, but nobody listens on {controller.topic}{known}: start it."
             yield _finding(robot, ERROR, key, text)
-        elif state not in ("", "active"):
+        elif state not in ("", ACTIVE) and BRIDGE_NODE not in seen.subscribers:
             text = (
                 f"is {controller.name}, which is {state}: ros2 control set_controller_state "
                 f"{controller.name} active (loading it first where it is not loaded)."

@@ -19,6 +19,8 @@ _UR_MODES = {
     9: "reports a safety fault: restart it",
 }
 _PROGRAM = "runs no program: end the stop on the pendant, then press play or call resend_robot_program"
+# What the controller manager calls a controller that takes commands.
+ACTIVE = "active"
 # Below this share of its speed a robot counts as stopped.
 _SCALING_MIN = 0.01
 
@@ -66,7 +68,7 @@ class RobotStops:
         """State by name, from the controller manager."""
         for name in self._controllers:
             state = states.get(name, "not loaded")
-            if state != "active":
+            if state != ACTIVE:
                 self._reasons["controllers"] = f"the controller {name} is {state}: activate it"
                 return
         self._reasons["controllers"] = ""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rclpy.action import ActionClient
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
 
 from dexvla_msgs.action import ExecuteTask, MoveTo
 from dexvla_msgs.msg import TeleopState
@@ -93,6 +94,28 @@ def test_a_cancelled_move_brakes_and_holds(operator):
     assert result.outcome == MoveTo.Result.CANCELED
     operator.wait_until(lambda: operator.speed_rad_s < 0.01)
     assert operator.pan() > -1.1
+
+
+def test_a_stopped_robot_holds_and_the_same_goal_goes_on_when_it_follows_again(operator):
+    operator.pan_to(0.3)
+    program = operator.client.node.create_publisher(
+        Bool, "io_and_status_controller/robot_program_running", LATCHED
+    )
+    phases, sender = [], ActionClient(operator.client.node, MoveTo, "move_to")
+    operator.wait_until(sender.server_is_ready)
+    goal = MoveTo.Goal(joints=[PAN], positions=[-1.2])
+    sent = sender.send_goal_async(goal, feedback_callback=lambda message: phases.append(message.feedback.phase))
+    handle = operator.wait_for(sent)
+    operator.wait_until(lambda: operator.pan() < 0.1)
+    program.publish(Bool(data=False))
+    operator.wait_until(lambda: phases[-1] == "waits for the robot" and operator.speed_rad_s < 0.005)
+    assert operator.pan() > -1.1
+    refused = operator.pan_to(0.0)
+    assert refused.outcome != MoveTo.Result.SUCCEEDED
+    program.publish(Bool(data=True))
+    result = operator.wait_for(handle.get_result_async()).result
+    assert result.outcome == MoveTo.Result.SUCCEEDED, result.message
+    assert abs(operator.pan() + 1.2) < 0.02
 
 
 def test_a_human_comes_first(operator):

@@ -5,6 +5,7 @@ import pytest
 
 from dexvla_model.streaming import JointTrajectory
 from dexvla_ros.motion.goals import MoveGoal
+from dexvla_ros.motion.move_loop import MovePhase
 from dexvla_ros.motion.refusal import MoveOutcome
 
 TICK_S = 0.01
@@ -147,3 +148,59 @@ def test_one_move_at_a_time(bench):
 def test_a_goal_that_means_nothing_is_refused_at_once(bench, goal):
     bench.loop.begin(goal)
     assert bench.ended[0].outcome is MoveOutcome.INVALID_GOAL
+
+
+def test_a_robot_that_stops_by_itself_holds_and_the_move_goes_on_when_it_follows_again(bench):
+    bench.loop.begin(AWAY)
+    bench.run(10.0, until=lambda: bench.loop.progress() > 0.4)
+    bench.loop.block("the robot is in protective stop")
+    bench.run(2.0)
+    assert bench.loop.move.phase is MovePhase.WAITING and bench.paused and not bench.ended
+    rest = bench.positions
+    assert abs(rest[0] - 0.5) > 0.05
+    bench.run(6.0)
+    np.testing.assert_allclose(bench.positions, rest, atol=1e-6)
+    # Somebody has pushed it a little.
+    bench.positions = rest + np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    bench.sent.clear()
+    bench.run(0.5)
+    bench.loop.block("")
+    bench.run(20.0, until=lambda: bool(bench.ended))
+    (move,) = bench.ended
+    assert move.outcome is MoveOutcome.SUCCEEDED, move.message
+    assert abs(bench.positions[0] - 0.5) < 1e-3 and not bench.paused
+
+
+def test_a_plan_from_before_a_stop_is_not_driven_after_it(bench):
+    late = []
+    plan = bench.plan_in_background
+    bench.plan_in_background = lambda start, goal, on_done: late.append((start, goal, on_done))
+    bench.loop.begin(AWAY)
+    bench.run(3.0, until=lambda: bool(late))
+    bench.loop.block("the robot is in protective stop")
+    bench.run(0.5)
+    bench.loop.block("")
+    bench.run(3.0, until=lambda: len(late) == 2)
+    plan(*late[0])
+    bench.run(0.5)
+    assert bench.loop.move.phase is MovePhase.PLANNING
+    plan(*late[1])
+    bench.run(10.0, until=lambda: bool(bench.ended))
+    assert bench.ended[0].outcome is MoveOutcome.SUCCEEDED
+
+
+def test_a_move_that_waits_for_the_robot_can_be_cancelled(bench):
+    bench.loop.begin(AWAY)
+    bench.run(10.0, until=lambda: bench.loop.progress() > 0.3)
+    bench.loop.block("the robot is in protective stop")
+    bench.run(1.0)
+    bench.loop.cancel()
+    bench.run(2.0, until=lambda: bool(bench.ended))
+    assert bench.ended[0].outcome is MoveOutcome.CANCELED and not bench.paused
+
+
+def test_a_stopped_robot_is_no_start(bench):
+    bench.loop.block("the robot is in protective stop")
+    bench.loop.begin(AWAY)
+    assert bench.ended[0].outcome is MoveOutcome.FAILED
+    assert bench.ended[0].message == "The robot is in protective stop."

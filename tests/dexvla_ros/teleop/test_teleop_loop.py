@@ -183,3 +183,38 @@ def test_every_message_ends_at_rest(keyboard):
         for trajectory in sent.values():
             assert not np.any(trajectory.velocities[-1])
             assert not np.any(trajectory.accelerations[-1])
+
+
+def test_a_robot_that_stops_by_itself_is_a_hold_until_a_human_engages_again(keyboard):
+    keyboard.press("w", 0.6)
+    keyboard.loop.block("the robot is in protective stop")
+    keyboard.press("w", 0.6)
+    assert keyboard.loop.state is TeleopState.HOLDING
+    assert keyboard.loop.reason == "the robot is in protective stop"
+    assert np.abs(np.diff(np.stack(keyboard.track[-10:]), axis=0)).max() < 1e-4
+    keyboard.loop.engage()
+    assert keyboard.loop.state is TeleopState.HOLDING
+    keyboard.loop.block("the robot runs no program")
+    assert keyboard.loop.reason == "the robot runs no program"
+    keyboard.loop.block("")
+    keyboard.press("w", 0.6)
+    assert keyboard.loop.state is TeleopState.HOLDING and "follows again" in keyboard.loop.reason
+    keyboard.loop.engage()
+    keyboard.run(1.0)
+    assert keyboard.loop.state is TeleopState.READY
+
+
+def test_a_stopped_robot_is_not_taken_from_the_policies(bench):
+    bench.loop.block("the robot is in protective stop")
+    bench.loop.engage()
+    bench.run(0.5)
+    assert bench.loop.state is TeleopState.RELEASED and not bench.node.paused
+    assert bench.loop.reason == "the robot is in protective stop"
+
+
+def test_a_stop_during_the_take_over_is_a_hold(bench):
+    bench.loop.engage()
+    bench.run(0.1)
+    bench.loop.block("the robot is in protective stop")
+    bench.run(1.0)
+    assert bench.loop.state is TeleopState.HOLDING

@@ -5,10 +5,12 @@ import signal
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
 from sensor_msgs.msg import JointState, Joy
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 
 from dexvla_msgs.action import ExecuteTask
@@ -59,7 +61,15 @@ class Human:
         return self.state.state in states
 
     def engage(self, wanted=True):
-        self.client.call(SetBool, "teleop/engage", SetBool.Request(data=wanted), PATIENCE_S)
+        return self.client.call(SetBool, "teleop/engage", SetBool.Request(data=wanted), PATIENCE_S)
+
+    def change_state(self, transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.client.call(ChangeState, "teleop_node/change_state", request, PATIENCE_S).success
+
+    def reports(self, words):
+        """Whether the newest diagnostics of the node say so."""
+        return "teleop_node" in self.diagnostics and words in self.diagnostics["teleop_node"].message
 
     def at_30_hz(self, act):
         """Do something again and again from now on; None = nothing any more."""
@@ -175,3 +185,28 @@ def test_a_leader_moves_the_arm_and_a_stop_holds_it(start, robot):
     human.wait_until(lambda: human.is_in(TeleopState.HOLDING))
     human.wait_until_at_rest()
     human.wait_until(lambda: "holding: a stop was asked for" in human.diagnostics["teleop_node"].message)
+
+
+def test_a_stopped_robot_is_taken_over_by_one_call_when_the_stop_is_over(start):
+    human, _ = start("keyboard")
+    program = human.node.create_publisher(Bool, "io_and_status_controller/robot_program_running", LATCHED)
+
+    # What came while the node was inactive counts, too.
+    assert human.change_state(Transition.TRANSITION_DEACTIVATE)
+    program.publish(Bool(data=False))
+    assert human.change_state(Transition.TRANSITION_ACTIVATE)
+    human.wait_until(lambda: human.reports("runs no program"))
+    assert human.diagnostics["teleop_node"].level == DiagnosticStatus.ERROR
+    answer = human.engage()
+    assert not answer.success and "runs no program" in answer.message
+    program.publish(Bool(data=True))
+    human.wait_until(lambda: human.reports("released"))
+    assert human.engage().success
+    human.wait_until(lambda: human.is_in(TeleopState.READY))
+
+    program.publish(Bool(data=False))
+    human.wait_until(lambda: human.is_in(TeleopState.HOLDING) and "runs no program" in human.state.reason)
+    program.publish(Bool(data=True))
+    human.wait_until(lambda: "follows again" in human.state.reason)
+    assert human.engage().success
+    human.wait_until(lambda: human.is_in(TeleopState.READY))

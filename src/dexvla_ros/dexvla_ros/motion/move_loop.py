@@ -30,6 +30,7 @@ _RELEASE_S = 4.0
 class MovePhase(Enum):
     """Where a move stands; the texts are those of the action's feedback."""
 
+    WAITING = "waits for the robot"
     TAKING = "takes the robot"
     PLANNING = "plans"
     MOVING = "moves"
@@ -67,7 +68,7 @@ class MoveLoop:
 
     A move brakes and ends in hold when it is cancelled, when somebody else takes the robot, and when anything
     is in doubt: joint states that do not come, a joint that does not follow, another node that commands a
-    controller.
+    controller. When the robot itself says that it does not follow, the move holds until it does.
     """
 
     def __init__(
@@ -124,6 +125,22 @@ class MoveLoop:
             self._listener.resume_policies()
             self._finish(move)
 
+    def block(self, reason: str) -> None:
+        """Hold while the robot itself does not follow, for a reason that it gives; empty = it follows again.
+
+        A move that is under way is planned anew then, from where the robot stands.
+        """
+        self.driver.block(reason)
+        move = self.move
+        if move is None or move.phase is MovePhase.ENDING:
+            return
+        if reason:
+            move.phase = MovePhase.WAITING
+            self._source.forget()
+        else:
+            move.phase = MovePhase.TAKING
+            self.driver.engage()
+
     def on_state(self, state: RobotState) -> None:
         """Take the newest joint state."""
         self._state = state
@@ -149,14 +166,15 @@ class MoveLoop:
         other = self._listener.other_commander()
         if other:
             self._end(MoveOutcome.BUSY, other)
+        elif move.phase is MovePhase.WAITING:
+            return
         elif driver.state in (TeleopState.HOLDING, TeleopState.RELEASED):
             self._end(MoveOutcome.FAILED, _sentence(driver.reason))
         elif move.phase is MovePhase.TAKING and self._source.taken_at is not None:
             move.phase = MovePhase.PLANNING
+            start = self._source.taken_at
             self._listener.plan_in_background(
-                self._source.taken_at,
-                move.goal,
-                lambda motion, refusal: self._on_planned(move, motion, refusal),
+                start, move.goal, lambda motion, refusal: self._on_planned(move, start, motion, refusal)
             )
         elif move.phase is MovePhase.MOVING and self._clock() >= self._source.end_s:
             self._arrive(move)
@@ -167,6 +185,8 @@ class MoveLoop:
         other = self._listener.other_commander()
         if other:
             return MotionRefused(MoveOutcome.BUSY, other)
+        if self.driver.blocked:
+            return MotionRefused(MoveOutcome.FAILED, _sentence(self.driver.blocked))
         age_max_s = self.driver.streamer.settings.state_age_max_s
         if self._state is None or abs(now_s - self._state.stamp_s) > age_max_s:
             return MotionRefused(
@@ -187,8 +207,12 @@ class MoveLoop:
         )
         return bool(np.abs(wanted - measured).max() < _THERE)
 
-    def _on_planned(self, move: Move, motion: MotionPlan | None, refusal: MotionRefused | None) -> None:
-        if move is not self.move or move.phase is not MovePhase.PLANNING:
+    def _on_planned(
+        self, move: Move, start: np.ndarray, motion: MotionPlan | None, refusal: MotionRefused | None
+    ) -> None:
+        # Meanwhile the move may have ended, or have been broken off and taken the robot anew.
+        current = move is self.move and start is self._source.taken_at
+        if not current or move.phase is not MovePhase.PLANNING:
             return
         if motion is None:
             self._end(refusal.outcome, str(refusal))

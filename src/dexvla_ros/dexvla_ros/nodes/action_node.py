@@ -79,11 +79,11 @@ class ActionNode(StackNode):
             self.listen(JointTrajectoryMessage, controller.topic, keep, COMMAND, raw=True)
         self.serve(SetBool, PAUSE_SERVICE, self._on_pause)
         self.serve(Trigger, GO_ON_SERVICE, self._on_go_on)
-        self._robot_watch = RobotWatch(self)
+        RobotWatch(self, self._loop.block)
         self._publish_chunk = self.publish_on(ActionChunkMessage, "action_chunk", COMMAND)
         self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
         self.listen(SubStepMessage, "substep", self._on_sub_step, COMMAND)
-        self.every(_POLL_S, self._check)
+        self.every(_POLL_S, self._loop.check)
 
     def deactivate(self) -> None:
         self._loop.hold("the node was deactivated")
@@ -147,15 +147,6 @@ class ActionNode(StackNode):
         self.report_once(reason, reason.partition(":")[0])
 
     # Callbacks
-
-    def _check(self) -> None:
-        reason = self._robot_watch.reason
-        if reason != self._loop.blocked:
-            if not reason:
-                self.get_logger().info("the robot follows again")
-            self._loop.block(reason)
-            self.publish_diagnostics()
-        self._loop.check()
 
     def _on_joint_state(self, message: JointState) -> None:
         try:

@@ -10,7 +10,7 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from dexvla_model.errors import UserError
-from dexvla_ros.gripper_bridge import BridgeSettings, GoalEnd, GripperBridge
+from dexvla_ros.gripper_bridge import BRIDGE_NODE, BridgeSettings, GoalEnd, GripperBridge
 from dexvla_ros.messages.gripper_goals import ACTION_TYPES, GripperGoals, gripper_goals
 from dexvla_ros.messages.trajectories import trajectory_from_message
 from dexvla_ros.nodes.diagnostics import ERROR, OK, WARN
@@ -61,7 +61,7 @@ class GripperActionNode(StackNode):
     def __init__(self) -> None:
         self._client: ActionClient | None = None
         self._bridge: GripperBridge | None = None
-        super().__init__("gripper_action_node")
+        super().__init__(BRIDGE_NODE)
 
     def configure(self) -> None:
         settings = self.settings

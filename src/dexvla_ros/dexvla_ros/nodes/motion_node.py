@@ -33,6 +33,7 @@ from dexvla_ros.nodes.diagnostics import ERROR, OK
 from dexvla_ros.nodes.parameters import ParameterSpec
 from dexvla_ros.nodes.policy_pause import PolicyPause
 from dexvla_ros.nodes.qos import COMMAND, LATCHED, SENSOR
+from dexvla_ros.nodes.robot_watch import RobotWatch
 from dexvla_ros.nodes.stack_node import StackNode, run_node
 from dexvla_ros.nodes.streaming_parameters import stream_settings, streaming_parameters
 from dexvla_ros.teleop.settings import TELEOP_STREAM
@@ -86,6 +87,7 @@ class MotionNode(StackNode):
         streamer = ActionStreamer(self.robot, stream)
         self._loop = MoveLoop(streamer, self, self.now_s, watch, named_poses(self.robot))
         self._outlets = ControllerOutlets(self)
+        RobotWatch(self, self._loop.block)
         self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
         for controller in self.robot.controllers:
             callback = partial(self._on_trajectory, controller)
@@ -130,6 +132,8 @@ class MotionNode(StackNode):
         problem, self._state_problem = self._state_problem, ""
         if problem:
             return ERROR, problem, values
+        if self._loop.driver.blocked:
+            return ERROR, f"holding: {self._loop.driver.blocked}; it goes on by itself then", values
         if move is not None and not self.is_connected():
             return ERROR, f"no controller listens on {', '.join(self._outlets.unheard())}", values
         return OK, self._last_message if move is None else f"{move.phase.value}: {move.goal}", values

@@ -112,12 +112,26 @@ class StackNode(LifecycleNode):
         return self.steady_clock.now().nanoseconds / NANOSECONDS_PER_SECOND
 
     def listen(
-        self, kind: type, topic: str, callback: Callable, qos: QoSProfile, raw: bool = False
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable,
+        qos: QoSProfile,
+        raw: bool = False,
+        while_inactive: bool = False,
     ) -> None:
-        """Subscribe until clean-up; callbacks come only while the node is active. `raw`: with bytes."""
+        """Subscribe until clean-up; callbacks come only while the node is active. `raw`: with bytes.
+
+        Args:
+            while_inactive: they come while it is configured, too.
+        """
         guarded = self._guard(callback)
         subscription = self.create_subscription(
-            kind, topic, lambda message: guarded(message) if self.active else None, qos, raw=raw
+            kind,
+            topic,
+            lambda message: guarded(message) if self.active or while_inactive else None,
+            qos,
+            raw=raw,
         )
         self._entities.append((self.destroy_subscription, subscription))
 

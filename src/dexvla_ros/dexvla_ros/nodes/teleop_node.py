@@ -23,6 +23,7 @@ from dexvla_ros.nodes.diagnostics import ERROR, OK, WARN
 from dexvla_ros.nodes.parameters import ParameterSpec
 from dexvla_ros.nodes.policy_pause import PolicyPause
 from dexvla_ros.nodes.qos import COMMAND, LATCHED, SENSOR
+from dexvla_ros.nodes.robot_watch import RobotWatch
 from dexvla_ros.nodes.stack_node import StackNode, run_node
 from dexvla_ros.nodes.streaming_parameters import stream_settings, streaming_parameters
 from dexvla_ros.teleop.configuration import DEVICES, load_source
@@ -36,6 +37,8 @@ PARAMETERS = (
     ParameterSpec("engage_on_start", False, "Take the robot over as soon as the node is active."),
     *streaming_parameters(TELEOP_STREAM),
 )
+# Take the robot over, or go on after a hold: true; hand it back: false.
+ENGAGE_SERVICE = "teleop/engage"
 _POLL_S = 0.01
 _STATE_PERIOD_S = 0.1
 _PAUSE_PERIOD_S = 0.25
@@ -64,13 +67,14 @@ class TeleopNode(StackNode):
             ActionStreamer(self.robot, stream), self._source, self, self.now_s, self._watch
         )
         self._outlets = ControllerOutlets(self)
+        RobotWatch(self, self._loop.block)
         self._publish_state = self.publish_on(TeleopStateMessage, "teleop/state", LATCHED)
         self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
         for controller in self.robot.controllers:
             callback = partial(self._on_trajectory, controller)
             self.listen(JointTrajectoryMessage, controller.topic, callback, COMMAND)
         self._listen_to_device()
-        self.serve(SetBool, "teleop/engage", self._on_engage)
+        self.serve(SetBool, ENGAGE_SERVICE, self._on_engage)
         self.serve(Trigger, "teleop/stop", self._on_stop)
         self.every(_POLL_S, self._loop.check)
         self.every(_STATE_PERIOD_S, self.publish_state)
@@ -106,6 +110,8 @@ class TeleopNode(StackNode):
         problem, self._state_problem = self._state_problem, ""
         if problem:
             return ERROR, problem, values
+        if loop.blocked:
+            return ERROR, f"holding: {loop.blocked}; {ENGAGE_SERVICE} lets it go on then", values
         if loop.engaged and not self.is_connected():
             return ERROR, f"no controller listens on {', '.join(self._outlets.unheard())}", values
         if loop.state is TeleopState.HOLDING:
@@ -157,7 +163,8 @@ class TeleopNode(StackNode):
         """Say so at once."""
         if self._loop is None:
             return
-        if self._loop.state is TeleopState.HOLDING and self._loop.in_doubt:
+        # What keeps the robot itself has been said by the watch over it.
+        if self._loop.state is TeleopState.HOLDING and self._loop.in_doubt and not self._loop.blocked:
             self.report_once(f"holding: {self._loop.reason}", self._loop.reason.partition(":")[0])
         if self.active:
             self.publish_state()
@@ -188,7 +195,8 @@ class TeleopNode(StackNode):
     def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if self.active:
             self._loop.engage() if request.data else self._loop.release()
-        response.success = self.active and self._loop.state is not TeleopState.HOLDING
+        refused = request.data and not self._loop.engaged
+        response.success = self.active and not refused and self._loop.state is not TeleopState.HOLDING
         response.message = self._loop.reason if self.active else "the node is not active"
         return response
 

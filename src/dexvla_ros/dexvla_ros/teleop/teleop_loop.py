@@ -80,6 +80,7 @@ class TeleopLoop:
     reason: str = "the robot has not been taken over yet"
     holds: int = 0
     in_doubt: bool = False  # the last hold was not asked for
+    blocked: str = ""  # why the robot itself does not follow
     _measured: RobotState | None = None
     _still: tuple[float, np.ndarray] | None = None  # since when the robot stands, and where
     _deadline_s: float = math.inf
@@ -120,8 +121,11 @@ class TeleopLoop:
             self.hold(f"another node commands {controller}: stop it, then engage again")
 
     def engage(self) -> None:
-        """Take the robot, or go on after a hold."""
+        """Take the robot, or go on after a hold; not while the robot itself does not follow."""
         if self.state in (*_ENGAGED, TeleopState.ENGAGING):
+            return
+        if self.blocked:
+            self._set(self.state, self.blocked)
             return
         self._deadline_s = self.clock() + _ENGAGE_S
         self._started, self._ready_s = False, None
@@ -145,6 +149,17 @@ class TeleopLoop:
         self.in_doubt = not asked_for
         self._brake(reason)
         self._set(TeleopState.HOLDING, reason)
+
+    def block(self, reason: str) -> None:
+        """Hold while the robot itself does not follow, for a reason that it gives; empty = it follows again.
+
+        What moves again by then is the human's to say: a new `engage` ends the hold.
+        """
+        before, self.blocked = self.blocked, reason
+        if reason:
+            self.hold(reason)
+        if before and self.reason == before:
+            self._set(self.state, reason or "the robot follows again; engage to go on")
 
     # --- at 30 Hz or more, and after every input ------------------------------------------------------------
 
