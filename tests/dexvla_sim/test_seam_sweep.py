@@ -24,14 +24,18 @@ def test_random_chunks_at_30_hz_with_300_ms_of_inference_are_continuous(robot):
     assert figures.acceleration_elsewhere > 0.5  # it really moves at its limits
 
 
-def test_a_step_at_a_seam_is_found(monkeypatch):
+@pytest.mark.parametrize(
+    ("position_step_rad", "velocity_step_rad_s"), [(0.0, 0.2), (0.0005, 0.0)], ids=["velocity", "position"]
+)
+def test_a_step_at_a_seam_is_found(monkeypatch, position_step_rad, velocity_step_rad_s):
     stream_chunks = seam_sweep.stream_chunks
 
     def with_a_step(*arguments):
         recording = stream_chunks(*arguments)
-        velocities = recording.velocities.copy()
-        velocities[recording.seams[-1] :] += 0.2
-        return dataclasses.replace(recording, velocities=velocities)
+        commands = recording.commands.copy()
+        behind = commands[recording.seams[-1] :]
+        behind += position_step_rad + velocity_step_rad_s * np.arange(len(behind))[:, None] / 500.0
+        return dataclasses.replace(recording, commands=commands)
 
     monkeypatch.setattr(seam_sweep, "stream_chunks", with_a_step)
     figures = measure_seams(SeamCase("ur5e", "smooth", 5.0, 0.0, duration_s=2.0))

@@ -39,8 +39,9 @@ class SeamCase:
 class SeamFigures:
     """Steps from one update of the controllers to the next, the largest of all joints.
 
-    A velocity is continuous where its step is no larger than the acceleration limit times the period, an
-    acceleration where its step is no larger than the jerk limit times the period: steps are shares of these.
+    Velocities and accelerations are differences of the positions that the drives are sent. A velocity is
+    continuous where its step is no larger than the acceleration limit times the period, an acceleration where
+    its step is no larger than the jerk limit times the period: steps are shares of these.
 
     Attributes:
         seams: updates at which a new trajectory took over.
@@ -117,16 +118,17 @@ def measure_seams(case: SeamCase) -> SeamFigures:
 def _figures(case: SeamCase, robot: RobotDescription, recording: StreamRecording) -> SeamFigures:
     limits = [robot.limits[joint] for joint in robot.action_joints]
     largest = np.array([[limit.acceleration, limit.jerk] for limit in limits]) / UPDATE_HZ
-    velocity = np.abs(np.diff(recording.velocities, axis=0)) / largest[:, 0]
-    acceleration = np.abs(np.diff(recording.accelerations, axis=0)) / largest[:, 1]
-    near = recording.near_seams(len(velocity))
+    # Of the positions themselves: a step in them would not show in the velocities that a controller computes.
+    velocity = np.abs(np.diff(recording.commands, n=2, axis=0)) * UPDATE_HZ / largest[:, 0]
+    acceleration = np.abs(np.diff(recording.commands, n=3, axis=0)) * UPDATE_HZ**2 / largest[:, 1]
+    near, near_too = (recording.near_seams(len(steps)) for steps in (velocity, acceleration))
     return SeamFigures(
         case=case,
         seams=len(set(recording.seams)),
         velocity_at_seams=float(velocity[near].max(initial=0.0)),
         velocity_elsewhere=float(velocity[~near].max(initial=0.0)),
-        acceleration_at_seams=float(acceleration[near].max(initial=0.0)),
-        acceleration_elsewhere=float(acceleration[~near].max(initial=0.0)),
+        acceleration_at_seams=float(acceleration[near_too].max(initial=0.0)),
+        acceleration_elsewhere=float(acceleration[~near_too].max(initial=0.0)),
         waiting_s=recording.streamer.counters.waiting_s,
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dexvla_ros.cli.bench_data import data
 
@@ -144,7 +144,7 @@ def seams(
     if as_json:
         print(json.dumps([{**asdict(each), "continuous": each.continuous} for each in results]))
     else:
-        table = Table("robot", "motion", "runs", "seams", "velocity step at seams", "elsewhere",
+        table = Table(Column("robot", no_wrap=True), "motion", "runs", "seams", "velocity step at seams", "elsewhere",
                       "acceleration step at seams", "elsewhere", "continuous")
         for name in robots:
             for motion in dict.fromkeys(case.motion for case in cases):
