@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from dexvla_model.resources import list_resources
 from dexvla_model.robot import load_robot
 from dexvla_ros.cli import main as command_line
+from dexvla_ros.drivers import for_robot
 
 URDF = """\
 <robot name="arm">
@@ -99,6 +101,22 @@ def test_mistakes_are_one_sentence_and_code_2(dexvla, arm, arguments, part):
     assert code == 2 and part in err and "Traceback" not in err
 
 
-def test_a_topic_system_without_a_driver_is_a_warning(dexvla):
-    code, out, _ = dexvla("check", "fr3")
-    assert code == 0 and "warning" in out and "ros2_control franka_hand speaks through topics" in out
+@pytest.mark.parametrize("robot", [name.removesuffix(".yaml") for name in list_resources("config/robots")])
+def test_nothing_is_found_in_the_robots_that_ship(dexvla, robot):
+    code, out, _ = dexvla("check", robot)
+    assert (code, out) == (0, f"{robot}: 0 errors, 0 warnings.\n")
+
+
+def test_a_topic_system_without_a_driver_is_a_warning(dexvla, monkeypatch):
+    monkeypatch.setattr(for_robot, "list_resources", lambda folder, suffix: ["piper"])
+    code, out, _ = dexvla("check", "leap")
+    assert code == 0 and "warning" in out and "ros2_control leap_hand speaks through topics" in out
+
+
+def test_a_hand_behind_an_action_needs_the_controller_that_its_bridge_stands_for(dexvla, tmp_path):
+    text = load_robot("fr3").path.read_text(encoding="utf-8")
+    file = tmp_path / "fr3.yaml"
+    file.write_text(text.replace("name: gripper_controller", "name: fingers"), encoding="utf-8")
+    code, out, _ = dexvla("check", file)
+    assert code == 2
+    assert "fr3.yaml: controllers names no gripper_controller, where gripper_action_node listens" in out
