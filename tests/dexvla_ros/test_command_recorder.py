@@ -7,8 +7,9 @@ from dexvla_model.errors import UserError
 from dexvla_ros.command_recorder import CommandRecorder, load_recording
 
 
-def test_a_recording_holds_every_command_and_where_episodes_start(tmp_path):
-    recorder = CommandRecorder(tmp_path / "deep" / "commands.npz", ("a", "b"))
+@pytest.mark.parametrize("name", ["commands.npz", "commands"])
+def test_a_recording_holds_every_command_and_where_episodes_start(tmp_path, name):
+    recorder = CommandRecorder(tmp_path / "deep" / name, ("a", "b"))
     commands = np.random.default_rng(0).normal(size=(5, 3, 2))
     for number, command in enumerate(commands):
         if number == 2:
@@ -17,7 +18,8 @@ def test_a_recording_holds_every_command_and_where_episodes_start(tmp_path):
             recorder.start_episode()
         recorder.add(number * 0.002, command)
     recorder.save()
-    recording = load_recording(tmp_path / "deep" / "commands.npz")
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == [name]
+    recording = load_recording(tmp_path / "deep" / name)
     assert list(recording["joints"]) == ["a", "b"]
     assert list(recording["episode_starts"]) == [0, 3]
     assert list(recording["seams"]) == [2]

@@ -50,16 +50,18 @@ class CommandRecorder:
     def save(self) -> None:
         """Write the file."""
         commands = np.array(self._commands).reshape(-1, 3, len(self.joints))
-        np.savez_compressed(
-            self.path,
-            joints=np.array(self.joints),
-            times_s=np.array(self._times_s),
-            positions_rad=commands[:, 0],
-            velocities_rad_s=commands[:, 1],
-            accelerations_rad_s2=commands[:, 2],
-            episode_starts=np.array(self._episode_starts),
-            seams=np.array(self._seams, dtype=np.int64),
-        )
+        # Of a path NumPy would make another one, where that does not end in .npz.
+        with self.path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                joints=np.array(self.joints),
+                times_s=np.array(self._times_s),
+                positions_rad=commands[:, 0],
+                velocities_rad_s=commands[:, 1],
+                accelerations_rad_s2=commands[:, 2],
+                episode_starts=np.array(self._episode_starts),
+                seams=np.array(self._seams, dtype=np.int64),
+            )
 
 
 def load_recording(path: Path) -> dict[str, np.ndarray]:
