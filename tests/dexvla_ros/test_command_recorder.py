@@ -37,3 +37,13 @@ def test_a_file_that_cannot_be_written_is_named_at_once(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="record_commands .*commands.npz.*name another"):
         CommandRecorder(tmp_path / "file" / "commands.npz", ("a",))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_recording_that_was_cut_off_is_said_in_a_sentence(tmp_path, share):
+    file = tmp_path / "commands.npz"
+    CommandRecorder(file, ("a",)).save()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match="commands.npz: the recording is not complete .*record again"):
+        load_recording(file)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -50,9 +51,10 @@ class CommandRecorder:
     def save(self) -> None:
         """Write the file."""
         commands = np.array(self._commands).reshape(-1, 3, len(self.joints))
-        # Of a path NumPy would make another one, where that does not end in .npz.
+        # Of a path NumPy would make another one, where that does not end in .npz. Compressing half an hour of
+        # random digits takes longer than a node has to end.
         with self.path.open("wb") as file:
-            np.savez_compressed(
+            np.savez(
                 file,
                 joints=np.array(self.joints),
                 times_s=np.array(self._times_s),
@@ -65,6 +67,16 @@ class CommandRecorder:
 
 
 def load_recording(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a recording by name."""
-    with np.load(path, allow_pickle=False) as recording:
-        return dict(recording)
+    """The arrays of a recording by name.
+
+    Raises:
+        UserError: the file cannot be read, or was not written to its end.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as recording:
+            return dict(recording)
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        raise UserError(
+            f"record_commands {path}: the recording is not complete ({error}): the simulation was ended before "
+            "it had written it; record again."
+        ) from error
