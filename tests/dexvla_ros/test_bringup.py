@@ -129,6 +129,11 @@ def test_unknown_names_are_refused_before_anything_starts(wrong, message):
         checked(GraphOptions(**{"robot": "ur5e", "policy": "scripted", **wrong}))
 
 
+def test_a_real_robot_for_which_no_policy_ships_asks_for_one():
+    with pytest.raises(UserError, match="inspire.yaml: no checkpoint ships for the task posture"):
+        checked(GraphOptions(robot="inspire", task=""), simulated=False)
+
+
 def test_a_viewer_without_a_display_is_refused(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from dexvla_model.errors import UserError
 from dexvla_model.resources import find_resource
 
 PACKAGE = "dexvla_ros"
@@ -67,7 +68,8 @@ def checked(options: GraphOptions, simulated: bool = True, policy_drives: bool =
         simulated: the robot is not a real one. policy_drives: the policy is among the nodes to start.
 
     Raises:
-        UserError: there is no such robot, task or checkpoint, or no display for the viewer.
+        UserError: there is no such robot, task or checkpoint, none ships for a real robot, or no display for the
+            viewer.
     """
     # Imported here: MuJoCo and the rest take a moment, and a launch file may only want to list its arguments.
     from dexvla_model.robot import load_robot
@@ -79,7 +81,12 @@ def checked(options: GraphOptions, simulated: bool = True, policy_drives: bool =
     task = options.task or default_task(robot)
     load_task(task)
     policy = options.policy or default_policy(robot, task)
-    if simulated and not options.policy and not is_shipped(policy):
+    if not options.policy and not is_shipped(policy):
+        if not simulated:
+            raise UserError(
+                f"{robot.path}: no checkpoint ships for the task {task} of this robot; name one of your own, or, "
+                "in a bringup, none for a robot without a policy."
+            )
         policy = SCRIPTED
     if policy != SCRIPTED:
         find_checkpoint(policy)
