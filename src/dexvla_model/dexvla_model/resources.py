@@ -48,3 +48,18 @@ def list_resources(folder: str, suffix: str = "") -> list[str]:
         for path in (root / folder).glob(f"*{suffix}"):
             names.add(path.name.removesuffix(suffix))
     return sorted(names)
+
+
+def list_checkpoints() -> list[str]:
+    """Names of the checkpoints that ship, sorted."""
+    return [name for name in list_resources("checkpoints") if find_resource(f"checkpoints/{name}").is_dir()]
+
+
+def checkpoint_folder(name: str) -> Path:
+    """The folder that is meant by a path, or by the name of a checkpoint that ships; a folder of that path comes first.
+
+    Neither has to exist: what loads it says what is wrong with it.
+    """
+    if not Path(name).is_dir() and name in list_checkpoints():
+        return find_resource(f"checkpoints/{name}")
+    return Path(name)

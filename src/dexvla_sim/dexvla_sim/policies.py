@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dexvla_model.errors import UserError
 from dexvla_model.policy import Policy
-from dexvla_model.resources import find_resource, list_resources
+from dexvla_model.resources import checkpoint_folder, find_resource, list_checkpoints
 from dexvla_model.robot import RobotDescription
 from dexvla_model.yaml_reader import parse_yaml
 
@@ -25,13 +25,12 @@ def find_checkpoint(name: str) -> Path:
         if not folder.is_dir():
             raise UserError(f"--policy {name}: there is no folder {folder}; name that of a policy of LeRobot.")
         return folder
-    if Path(name).is_dir():
-        return Path(name)
-    shipped = _shipped()
-    if name in shipped:
-        return find_resource(f"checkpoints/{name}")
+    folder = checkpoint_folder(name)
+    if folder.is_dir():
+        return folder
+    allowed = ", ".join([SCRIPTED, *list_checkpoints()])
     raise UserError(
-        f"--policy {name}: there is no such checkpoint folder (allowed: {', '.join([SCRIPTED, *shipped])}, the path "
+        f"--policy {name}: there is no such checkpoint folder (allowed: {allowed}, the path "
         f"of a folder that `dexvla train` wrote, or {LEROBOT}FOLDER)."
     )
 
@@ -44,13 +43,9 @@ def absolute_name(name: str) -> str:
     return f"{prefix}{find_checkpoint(name).resolve()}"
 
 
-def _shipped() -> list[str]:
-    return [name for name in list_resources("checkpoints") if find_resource(f"checkpoints/{name}").is_dir()]
-
-
 def is_shipped(name: str) -> bool:
     """Whether checkpoints/ has a checkpoint of that name."""
-    return name in _shipped()
+    return name in list_checkpoints()
 
 
 def check_scripted(robot: RobotDescription, task: str) -> None:

@@ -28,6 +28,14 @@ def test_a_power_of_ten_without_a_point_is_a_number():
     assert load_training_config(SHIPPED, ["optimization.learning_rate=1e-4"]).optimization.learning_rate == 1e-4
 
 
+def test_a_run_starts_from_a_checkpoint_that_ships_by_its_name():
+    config = load_training_config(SHIPPED, ["initial_checkpoint=tabletop_tiny"])
+    assert config.initial_checkpoint == find_resource("checkpoints/tabletop_tiny")
+    stage2 = find_resource("config/training/stage2.yaml")
+    config = load_training_config(stage2, ["model.vlm_checkpoint=tabletop_tiny"])
+    assert config.model.vlm_checkpoint == find_resource("checkpoints/tabletop_tiny")
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

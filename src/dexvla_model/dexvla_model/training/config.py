@@ -8,6 +8,7 @@ import yaml
 
 from dexvla_model.data.augmentation import Augmentation
 from dexvla_model.errors import UserError
+from dexvla_model.resources import checkpoint_folder
 from dexvla_model.training.data_config import RobotChoice, read_augmentation, read_robots
 from dexvla_model.training.model_config import ModelConfig, read_model
 from dexvla_model.training.optimization_config import OptimizationConfig, read_optimization
@@ -96,7 +97,7 @@ def load_training_config(path: Path, overrides: Sequence[str] = ()) -> TrainingC
         robots=read_robots(reader),
         augmentation=read_augmentation(reader),
         output=Path(reader.text("output")),
-        initial_checkpoint=None if initial == "none" else Path(initial),
+        initial_checkpoint=None if initial == "none" else checkpoint_folder(initial),
         model=read_model(reader.mapping("model", optional=stage == 3), stage),
         optimization=read_optimization(reader.mapping("optimization"), stage, train),
         logging=_read_logging(reader.mapping("logging")),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dexvla_model.resources import checkpoint_folder
 from dexvla_model.yaml_reader import MappingReader
 
 
@@ -70,7 +71,8 @@ def read_model(reader: MappingReader, stage: int | str) -> ModelConfig:
             hidden_width=reader.integer("hidden_width", 1, 65536, default=256),
         )
     else:
-        checkpoint = Path(reader.text("vlm_checkpoint")) if _given(reader, "vlm_checkpoint") else None
+        given = _given(reader, "vlm_checkpoint")
+        checkpoint = checkpoint_folder(reader.text("vlm_checkpoint")) if given else None
         if checkpoint is not None and reader.has("vlm"):
             raise reader.error("vlm_checkpoint", repr(str(checkpoint)), "vlm is given too: choose one")
         config = ModelConfig(
