@@ -43,6 +43,7 @@ class OptimizationConfig:
             evenly: at run time the reasoning is late as well.
         ema_decay: of the weights that are saved, 0 for none.
         gradient_checkpointing: hidden states are computed again in the backward pass instead of kept.
+        compile_blocks: torch.compile fuses each block; the first steps take minutes, and a C++ compiler.
         precompute_images: image tokens of a frozen vision tower are made once for all frames.
         threads: CPU threads, 0 for PyTorch's own choice.
         workers: threads that make batches ahead; 0 makes them between the steps.
@@ -67,6 +68,7 @@ class OptimizationConfig:
     ema_decay: float
     mixed_precision: str
     gradient_checkpointing: bool
+    compile_blocks: bool
     precompute_images: bool
     seed: int
     threads: int
@@ -100,6 +102,7 @@ def read_optimization(reader: MappingReader, stage: int | str, parts: Collection
         ema_decay=reader.number("ema_decay", 0.0, 0.999999),
         mixed_precision=reader.text("mixed_precision", allowed=MIXED_PRECISIONS),
         gradient_checkpointing=reader.boolean("gradient_checkpointing", default=False),
+        compile_blocks=reader.boolean("compile_blocks", default=False),
         precompute_images=False if first else reader.boolean("precompute_images", default=True),
         seed=reader.integer("seed", 0, 2**31),
         threads=reader.integer("threads", 0, 1024, default=0),

@@ -17,12 +17,12 @@ from dexvla_model.training.batches import Shard
 from dexvla_model.training.config import TrainingConfig
 from dexvla_model.training.failures import BatchFailed, explanation, keep_batch
 from dexvla_model.training.frozen_images import image_tokens_of
-from dexvla_model.training.gradient_checkpointing import checkpoint_gradients
 from dexvla_model.training.held_out import Validation, held_out_frames
 from dexvla_model.training.learner import learner_of
 from dexvla_model.training.mixture import mixture_of
 from dexvla_model.training.optimizers import build_optimizers
 from dexvla_model.training.parts import said_of, set_trained, trained_sizes
+from dexvla_model.training.repeated_blocks import checkpoint_gradients, compile_blocks
 from dexvla_model.training.robots import objects_of, open_robots
 from dexvla_model.training.run_checkpoints import RunCheckpoints
 from dexvla_model.training.run_folder import (
@@ -82,6 +82,8 @@ class Trainer:
         tokens = image_tokens_of(self._plain_model, self._robots, config, self._accelerator, self._console)
         if optimization.gradient_checkpointing:
             checkpoint_gradients(self._plain_model)
+        if optimization.compile_blocks:
+            compile_blocks(self._plain_model)
         self._model, *self._optimizers = self._accelerator.prepare(
             learner, *build_optimizers(learner, optimization)
         )
