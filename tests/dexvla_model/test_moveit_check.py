@@ -10,7 +10,7 @@ from dexvla_model.robot.check import ERROR
 from dexvla_model.robot.check.moveit_files import check_moveit
 from dexvla_model.robot.moveit import load_semantics, moveit_folder, read_srdf
 
-ROBOTS = ("ur5e", "fr3", "agilex_piper", "agilex_dual", "ur5e_inspire", "fr3_leap")
+ROBOTS = ("ur5e", "fr3", "agilex_piper", "agilex_dual", "ur5e_inspire", "fr3_leap", "inspire", "leap")
 
 
 @pytest.fixture(scope="module")

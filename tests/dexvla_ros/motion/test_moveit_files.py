@@ -13,7 +13,7 @@ from dexvla_ros.motion.moveit_planner import moveit_parameters
 from dexvla_ros.motion.planner import PlannerSettings
 
 HANDS = StreamSettings().compliant_controllers
-OTHERS = ("fr3", "agilex_piper", "agilex_dual", "ur5e_inspire", "fr3_leap")
+OTHERS = ("fr3", "agilex_piper", "agilex_dual", "ur5e_inspire", "fr3_leap", "inspire", "leap")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
 
 

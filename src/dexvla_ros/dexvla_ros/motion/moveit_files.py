@@ -127,13 +127,14 @@ def _srdf(robot: RobotDescription, groups: list[Group], compliant: tuple[str, ..
             element = ElementTree.SubElement(root, "group_state", name=name, group=group.name)
             for joint, position in positions.items():
                 ElementTree.SubElement(element, "joint", name=joint, value=f"{position:g}")
-    for group in groups:
-        if group.compliant:
-            arm = _carrier(group, groups)
-            attributes = {"name": group.name, "parent_link": group.base, "group": group.name}
-            if arm is not None:
-                attributes["parent_group"] = arm.name
-            ElementTree.SubElement(root, "end_effector", attributes)
+    # A hand alone is the robot itself, and no end of another one.
+    hands = [group for group in groups if group.compliant] if len(groups) > 1 else []
+    for group in hands:
+        arm = _carrier(group, groups)
+        attributes = {"name": group.name, "parent_link": group.base, "group": group.name}
+        if arm is not None:
+            attributes["parent_group"] = arm.name
+        ElementTree.SubElement(root, "end_effector", attributes)
     for pair, reason in sorted(disabled_pairs(robot, compliant).items(), key=lambda entry: sorted(entry[0])):
         first, second = sorted(pair) if len(pair) == 2 else (*pair, *pair)
         ElementTree.SubElement(root, "disable_collisions", link1=first, link2=second, reason=reason)
