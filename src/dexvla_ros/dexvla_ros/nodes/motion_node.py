@@ -1,40 +1,31 @@
 """motion_node: the action server move_to -> planned trajectories for every controller; the policy pauses."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
-from sensor_msgs.msg import JointState
-from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
-from dexvla_model.observation import InvalidObservation
-from dexvla_model.robot import Controller
-from dexvla_model.streaming import ActionStreamer, JointTrajectory
+from dexvla_model.streaming import ActionStreamer
 from dexvla_msgs.action import MoveTo
 from dexvla_msgs.msg import SubStep as SubStepMessage
 from dexvla_msgs.msg import TeleopState as TeleopStateMessage
 from dexvla_ros.command_watch import CommandWatch
-from dexvla_ros.messages.joint_states import state_from_message
 from dexvla_ros.messages.move_goals import goal_from_message
-from dexvla_ros.messages.trajectories import trajectory_from_message
 from dexvla_ros.motion.goals import MoveGoal, named_poses
 from dexvla_ros.motion.move_loop import Move, MoveLoop
 from dexvla_ros.motion.obstacles import parse_obstacles
 from dexvla_ros.motion.planner import MotionPlanner, PlannerSettings
 from dexvla_ros.motion.planners import PLANNERS, make_planner
 from dexvla_ros.motion.refusal import MotionRefused, MoveOutcome
-from dexvla_ros.nodes.controller_outlets import ControllerOutlets
+from dexvla_ros.nodes.commander_node import CommanderNode
 from dexvla_ros.nodes.diagnostics import ERROR, OK
 from dexvla_ros.nodes.parameters import ParameterSpec
-from dexvla_ros.nodes.policy_pause import PolicyPause
-from dexvla_ros.nodes.qos import COMMAND, LATCHED, SENSOR
-from dexvla_ros.nodes.robot_watch import RobotWatch
-from dexvla_ros.nodes.stack_node import StackNode, run_node
+from dexvla_ros.nodes.qos import COMMAND, LATCHED
+from dexvla_ros.nodes.stack_node import run_node
 from dexvla_ros.nodes.streaming_parameters import stream_settings, streaming_parameters
 from dexvla_ros.teleop.settings import TELEOP_STREAM
 
@@ -55,12 +46,11 @@ PARAMETERS = (
 )
 _POLL_S = 0.01
 _FEEDBACK_PERIOD_S = 0.2
-_PAUSE_PERIOD_S = 0.25
 # A task counts as under way when a sub-step came within this time, s.
 _TASK_S = 1.0
 
 
-class MotionNode(StackNode):
+class MotionNode(CommanderNode):
     """Moves the robot to poses; in doubt it brakes and holds."""
 
     parameters = PARAMETERS
@@ -79,24 +69,16 @@ class MotionNode(StackNode):
         self._planner: MotionPlanner = make_planner(settings.planner, self.robot, planning)
         self._goals: dict[int, tuple[ServerGoalHandle, Future]] = {}
         self._last_message = "no move yet"
-        self._state_problem = ""
         self._teleop, self._substep_s = TeleopStateMessage.RELEASED, -np.inf
-        self._pause = PolicyPause(self)
         self._thread = ThreadPoolExecutor(1, "planning")
         watch = CommandWatch(self.robot)
         streamer = ActionStreamer(self.robot, stream)
         self._loop = MoveLoop(streamer, self, self.now_s, watch, named_poses(self.robot))
-        self._outlets = ControllerOutlets(self)
-        RobotWatch(self, self._loop.block)
-        self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
-        for controller in self.robot.controllers:
-            callback = partial(self._on_trajectory, controller)
-            self.listen(JointTrajectoryMessage, controller.topic, callback, COMMAND)
+        self.connect(self._loop)
         self.listen(TeleopStateMessage, "teleop/state", self._on_teleop_state, LATCHED)
         self.listen(SubStepMessage, "substep", self._on_sub_step, COMMAND)
         self.every(_POLL_S, self._check)
         self.every(_FEEDBACK_PERIOD_S, self._feed_back)
-        self.every(_PAUSE_PERIOD_S, self._pause.keep)
         self._server = ActionServer(
             self,
             MoveTo,
@@ -129,41 +111,25 @@ class MotionNode(StackNode):
             "progress": self._loop.progress(),
             "holds": self._loop.driver.holds,
         }
-        problem, self._state_problem = self._state_problem, ""
+        problem = self.take_state_problem()
         if problem:
             return ERROR, problem, values
         if self._loop.driver.blocked:
             return ERROR, f"holding: {self._loop.driver.blocked}; it goes on by itself then", values
         if move is not None and not self.is_connected():
-            return ERROR, f"no controller listens on {', '.join(self._outlets.unheard())}", values
+            return ERROR, f"no controller listens on {', '.join(self.outlets.unheard())}", values
         return OK, self._last_message if move is None else f"{move.phase.value}: {move.goal}", values
 
-    # What the loop asks for
-
-    def is_connected(self) -> bool:
-        """Whether somebody besides this node listens on every controller's topic."""
-        return not self._outlets.unheard()
-
-    def send(self, trajectories: Mapping[str, JointTrajectory]) -> None:
-        """Publish a trajectory for each controller."""
-        self._outlets.send(trajectories)
-
-    def pause_policies(self) -> None:
-        """Ask action_node to brake and to leave the controllers to this node."""
-        self._pause.want(True)
-
-    def policies_problem(self) -> str:
-        """Why action_node is not known to have paused; empty = it has, or there is none."""
-        return self._pause.problem()
+    # What the loop asks for, besides what every commander does
 
     def resume_policies(self) -> None:
         """action_node may go on, unless teleoperation has it pause."""
         if not self.context.ok():
             return
         if self._teleop == TeleopStateMessage.RELEASED:
-            self._pause.want(False)
+            self.pause.want(False)
         else:
-            self._pause.leave_to_another()
+            self.pause.leave_to_another()
 
     def on_change(self) -> None:
         """Nobody waits for it: feedback goes out at its own rate."""
@@ -243,16 +209,6 @@ class MotionNode(StackNode):
         if waiting is not None:
             feedback = MoveTo.Feedback(phase=move.phase.value, progress=self._loop.progress())
             waiting[0].publish_feedback(feedback)
-
-    def _on_joint_state(self, message: JointState) -> None:
-        try:
-            self._loop.on_state(state_from_message(self.robot, message))
-        except InvalidObservation as error:
-            self._state_problem = f"joint_states cannot be used: {error}"
-            self.report_once(self._state_problem)
-
-    def _on_trajectory(self, controller: Controller, message: JointTrajectoryMessage) -> None:
-        self._loop.on_command(controller.name, trajectory_from_message(message))
 
     def _on_teleop_state(self, message: TeleopStateMessage) -> None:
         self._teleop = message.state

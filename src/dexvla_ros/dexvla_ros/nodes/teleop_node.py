@@ -1,30 +1,21 @@
 """teleop_node: keys, a gamepad or a leader arm -> trajectories for every controller; the policy pauses."""
 
 import sys
-from collections.abc import Mapping
-from functools import partial
 
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
-from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from dexvla_model.errors import UserError
-from dexvla_model.observation import InvalidObservation
-from dexvla_model.robot import Controller
-from dexvla_model.streaming import ActionStreamer, JointTrajectory
+from dexvla_model.streaming import ActionStreamer
 from dexvla_msgs.msg import TeleopState as TeleopStateMessage
 from dexvla_ros.command_watch import CommandWatch
-from dexvla_ros.messages.joint_states import state_from_message
 from dexvla_ros.messages.teleop_states import teleop_state_message
-from dexvla_ros.messages.trajectories import trajectory_from_message
-from dexvla_ros.nodes.controller_outlets import ControllerOutlets
+from dexvla_ros.nodes.commander_node import CommanderNode
 from dexvla_ros.nodes.diagnostics import ERROR, OK, WARN
 from dexvla_ros.nodes.parameters import ParameterSpec
-from dexvla_ros.nodes.policy_pause import PolicyPause
 from dexvla_ros.nodes.qos import COMMAND, LATCHED, SENSOR
-from dexvla_ros.nodes.robot_watch import RobotWatch
-from dexvla_ros.nodes.stack_node import StackNode, run_node
+from dexvla_ros.nodes.stack_node import run_node
 from dexvla_ros.nodes.streaming_parameters import stream_settings, streaming_parameters
 from dexvla_ros.teleop.configuration import DEVICES, load_source
 from dexvla_ros.teleop.settings import TELEOP_STREAM
@@ -41,10 +32,9 @@ PARAMETERS = (
 ENGAGE_SERVICE = "teleop/engage"
 _POLL_S = 0.01
 _STATE_PERIOD_S = 0.1
-_PAUSE_PERIOD_S = 0.25
 
 
-class TeleopNode(StackNode):
+class TeleopNode(CommanderNode):
     """Drives the controllers by hand while it is engaged; in doubt the robot brakes and holds."""
 
     parameters = PARAMETERS
@@ -56,29 +46,21 @@ class TeleopNode(StackNode):
     def configure(self) -> None:
         settings = self.settings
         stream = stream_settings(settings)
-        self._state_problem = ""
         self._kinematics = self._tool_kinematics()
         self._source = load_source(
             settings.device, settings.config, self.robot, stream.compliant_controllers
         )
         self._watch = CommandWatch(self.robot)
-        self._pause = PolicyPause(self)
         self._loop = TeleopLoop(
             ActionStreamer(self.robot, stream), self._source, self, self.now_s, self._watch
         )
-        self._outlets = ControllerOutlets(self)
-        RobotWatch(self, self._loop.block)
+        self.connect(self._loop)
         self._publish_state = self.publish_on(TeleopStateMessage, "teleop/state", LATCHED)
-        self.listen(JointState, "joint_states", self._on_joint_state, SENSOR)
-        for controller in self.robot.controllers:
-            callback = partial(self._on_trajectory, controller)
-            self.listen(JointTrajectoryMessage, controller.topic, callback, COMMAND)
         self._listen_to_device()
         self.serve(SetBool, ENGAGE_SERVICE, self._on_engage)
         self.serve(Trigger, "teleop/stop", self._on_stop)
         self.every(_POLL_S, self._loop.check)
         self.every(_STATE_PERIOD_S, self.publish_state)
-        self.every(_PAUSE_PERIOD_S, self._pause.keep)
 
     def activate(self) -> None:
         if self.settings.engage_on_start:
@@ -107,13 +89,13 @@ class TeleopNode(StackNode):
             "chunks_refused": sum(counters.refused.values()),
             "plan_failures": counters.plan_failures,
         }
-        problem, self._state_problem = self._state_problem, ""
+        problem = self.take_state_problem()
         if problem:
             return ERROR, problem, values
         if loop.blocked:
             return ERROR, f"holding: {loop.blocked}; {ENGAGE_SERVICE} lets it go on then", values
         if loop.engaged and not self.is_connected():
-            return ERROR, f"no controller listens on {', '.join(self._outlets.unheard())}", values
+            return ERROR, f"no controller listens on {', '.join(self.outlets.unheard())}", values
         if loop.state is TeleopState.HOLDING:
             return WARN, f"holding: {loop.reason}", values
         return OK, f"{loop.state.value}: {loop.reason}", values
@@ -137,27 +119,11 @@ class TeleopNode(StackNode):
             )
         )
 
-    # What the loop asks for
-
-    def is_connected(self) -> bool:
-        """Whether somebody besides this node listens on every controller's topic."""
-        return not self._outlets.unheard()
-
-    def send(self, trajectories: Mapping[str, JointTrajectory]) -> None:
-        """Publish a trajectory for each controller."""
-        self._outlets.send(trajectories)
-
-    def pause_policies(self) -> None:
-        """Ask action_node to brake and to leave the controllers to this node."""
-        self._pause.want(True)
-
-    def policies_problem(self) -> str:
-        """Why action_node is not known to have paused; empty = it has, or there is none."""
-        return self._pause.problem()
+    # What the loop asks for, besides what every commander does
 
     def resume_policies(self) -> None:
         """action_node may go on."""
-        self._pause.want(False)
+        self.pause.want(False)
 
     def on_change(self) -> None:
         """Say so at once."""
@@ -170,16 +136,6 @@ class TeleopNode(StackNode):
             self.publish_state()
 
     # Callbacks
-
-    def _on_joint_state(self, message: JointState) -> None:
-        try:
-            self._loop.on_state(state_from_message(self.robot, message))
-        except InvalidObservation as error:
-            self._state_problem = f"joint_states cannot be used: {error}"
-            self.report_once(self._state_problem)
-
-    def _on_trajectory(self, controller: Controller, message: JointTrajectoryMessage) -> None:
-        self._loop.on_command(controller.name, trajectory_from_message(message))
 
     def _on_key(self, message: String) -> None:
         self._source.input.press(message.data, self.now_s())
