@@ -8,7 +8,6 @@ import pytest
 from dexvla_model.errors import UserError
 from dexvla_model.observation import Observation, RobotState
 from dexvla_model.robot import load_robot
-from dexvla_sim.demonstrators.hand_grasp import tilted
 from dexvla_sim.demonstrators.pour import HORIZON, POURING_TILT_RAD, PourDemonstrator
 from dexvla_sim.demonstrators.pour_scene import PourPhase, PourScene
 from dexvla_sim.disturbance import Disturbance, DisturbanceSettings
@@ -45,7 +44,7 @@ def state_at(hand_around: float = 0.0, bent: float = 0.0, tilt_rad: float = 0.0,
     positions, hand = robot().home_positions.copy(), demonstrator()._hand
     if scene is not None:
         place = demonstrator()._around(scene) - hand_around * demonstrator()._approach
-        positions[hand.arm] = hand.kinematics.inverse(place, tilted(0.0), positions[hand.arm])
+        positions[hand.arm] = hand.kinematics.inverse(place, hand.tilted(0.0), positions[hand.arm])
     positions[hand.hand] = hand.open + bent * (hand.closed - hand.open)
     positions[robot().action_joints.index("wrist_3_joint")] -= tilt_rad
     return RobotState(0.0, positions)
@@ -156,7 +155,7 @@ def test_over_the_bowl_it_tilts_the_cup_and_its_lip_stays_before_the_middle():
     arm = robot().home_positions[hand.arm]
     for tilt in (0.0, 1.0, POURING_TILT_RAD):
         place = made._pouring_place(scene, tilt)
-        arm = hand.kinematics.inverse(place, tilted(tilt), arm)
+        arm = hand.kinematics.inverse(place, hand.tilted(tilt), arm)
         positions = robot().home_positions.copy()
         positions[hand.arm], positions[hand.hand] = arm, hand.closed
         assert made.phase(scene, RobotState(0.0, positions)) is PourPhase.POUR

@@ -61,6 +61,8 @@ def reached(simulation: Simulation) -> dict[str, bool]:
 def test_an_arm_with_a_thumb_pours_by_default():
     assert default_task(load_robot("ur5e_inspire")) == "pour"
     assert default_task(load_robot("inspire")) == "posture"
+    assert default_task(load_robot("fr3_leap")) == "pour"
+    assert default_task(load_robot("leap")) == "posture"
 
 
 def test_scenes_vary_and_stay_in_their_regions(simulation):

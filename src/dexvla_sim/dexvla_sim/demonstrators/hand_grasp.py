@@ -1,6 +1,6 @@
-"""How a five-finger hand takes a cup from the side, and where the hand has to be for it.
+"""How a hand with a thumb takes a cup from the side, and where the hand has to be for it.
 
-The hand keeps its side: thumb up, the palm's normal and the fingers level. Only the tilt about the axis of its
+The hand keeps its side: thumb up or down, the palm's normal and the fingers level. Only the tilt about the axis of its
 fingers changes, which on the arm is its last joint.
 """
 
@@ -13,17 +13,8 @@ from dexvla_model.errors import UserError
 from dexvla_model.robot import RobotDescription
 from dexvla_sim.kinematics import GRASP_FRAME, ToolKinematics, rotation_vector
 
-# The fingers point to the front and somewhat to the right, the palm looks to the left: the arm reaches all the table
-# without coming near its singular poses.
-_YAW_RAD = math.radians(-25.0)
-# Columns: where the hand's x (palm), y (thumb's side) and z (fingers) point in base_link.
-UPRIGHT_ROTATION = np.array(
-    [
-        [-math.sin(_YAW_RAD), 0.0, math.cos(_YAW_RAD)],
-        [math.cos(_YAW_RAD), 0.0, math.sin(_YAW_RAD)],
-        [0.0, 1.0, 0.0],
-    ]
-)
+# The motions are planned for an arm whose joints accelerate like this; one that cannot does it all slower.
+_BRISK_RAD_S2 = 5.0
 
 
 @dataclass(frozen=True)
@@ -33,17 +24,26 @@ class HandGrasp:
     Attributes:
         open, closed: joint positions in rad by name. The fingers get to `closed`; the thumb stops at the cup before.
         thumb: the joint that presses. contact: where it stops at the cup, in rad.
+        speed_rad_s: of all joints of the hand, when it opens and closes.
         aim: (3,) the cup's axis in grasp_frame, in m, when the hand is around it. held: when it is in the hand.
         approach: (3,) the hand's own way to the cup, a unit vector: along the thumb, so that it passes the cup.
+        height_m: of grasp_frame over the foot of the cup.
+        thumb_up: the thumb's side of the hand is on top; otherwise the other one is.
+        yaw_rad: where the fingers point, from the front of the robot's foot to the left: so that the arm reaches all
+            the table without coming near its singular poses or its ends.
     """
 
     open: dict[str, float]
     closed: dict[str, float]
     thumb: str
     contact: float
+    speed_rad_s: float
     aim: np.ndarray
     held: np.ndarray
     approach: np.ndarray
+    height_m: float
+    thumb_up: bool
+    yaw_rad: float
 
 
 def _inspire() -> HandGrasp:
@@ -54,13 +54,41 @@ def _inspire() -> HandGrasp:
         closed={**dict.fromkeys(fingers, 0.62), pitch: 0.32, yaw: 1.25},
         thumb=pitch,
         contact=0.13,
+        speed_rad_s=0.35,
         aim=np.array([-0.010, 0.0, 0.016]),
         held=np.array([-0.006, 0.0, 0.011]),
         approach=np.array([0.786, 0.0, 0.618]),
+        height_m=0.078,
+        thumb_up=True,
+        # To the front and somewhat to the right; the palm looks to the left.
+        yaw_rad=math.radians(-25.0),
     )
 
 
-_GRASPS = (_inspire(),)
+def _leap() -> HandGrasp:
+    """Bent fingers that only turn at their knuckles, and a thumb that stands across the palm, straightened."""
+    knuckles, middles, lasts = ("1", "5", "9"), ("2", "6", "10"), ("3", "7", "11")
+    still = {**dict.fromkeys(("0", "4", "8"), 0.0), **dict.fromkeys(middles, 0.6), **dict.fromkeys(lasts, 0.5)}
+    # The thumb's last joint bends away from the cup: its tip passes the fingertips.
+    still |= {"12": 2.0, "13": 0.0, "15": -0.4}
+    return HandGrasp(
+        open=still | dict.fromkeys(knuckles, 0.5) | {"14": -0.15},
+        closed=still | dict.fromkeys(knuckles, 1.2) | {"14": 0.75},
+        thumb="14",
+        contact=0.487,
+        speed_rad_s=0.6,
+        aim=np.array([0.006, 0.0, 0.0]),
+        held=np.array([0.0, 0.0, 0.0]),
+        approach=np.array([1.0, 0.0, 0.0]),
+        height_m=0.080,
+        # The fingers point to the left, the palm looks to the front: the wrist, low over the table, stays clear of the
+        # bowl, which stands to the left.
+        thumb_up=False,
+        yaw_rad=math.radians(100.0),
+    )
+
+
+_GRASPS = (_inspire(), _leap())
 
 
 @dataclass(frozen=True)
@@ -83,6 +111,8 @@ class GraspingHand:
     Attributes:
         arm, hand: indices of their joints in the action vector. thumb: index of the pressing joint within `hand`.
         open, closed: (G,) rad, in the order of `hand`.
+        upright: (3, 3) columns: where the hand's x (palm), y (thumb's side) and z (fingers) point in base_link.
+        pace: at most 1: how fast this arm's motions are, of those planned; their accelerations are by its square less.
 
     Raises:
         UserError: the robot has no such hand on an arm.
@@ -96,13 +126,21 @@ class GraspingHand:
         if not found or not len(self.arm):
             raise UserError(
                 f"{robot.path}: pouring by script needs an arm with the joints of a known hand behind {GRASP_FRAME} "
-                f"({', '.join(sorted(_GRASPS[0].open))}), found {', '.join(joints) or 'none'}; "
+                f"({' or '.join(', '.join(sorted(grasp.open)) for grasp in _GRASPS)}), "
+                f"found {', '.join(joints) or 'none'}; "
                 "choose a task without it."
             )
         self.grasp = found[0]
         self.open = np.array([self.grasp.open[joint] for joint in joints])
         self.closed = np.array([self.grasp.closed[joint] for joint in joints])
         self.thumb = joints.index(self.grasp.thumb)
+        cos, sin = math.cos(self.grasp.yaw_rad), math.sin(self.grasp.yaw_rad)
+        self._side = 1.0 if self.grasp.thumb_up else -1.0
+        self.upright = np.array(
+            [[-self._side * sin, 0.0, cos], [self._side * cos, 0.0, sin], [0.0, self._side, 0.0]]
+        )
+        accelerations = [robot.limits[robot.action_joints[index]].acceleration for index in self.arm]
+        self.pace = min(1.0, math.sqrt(min(accelerations) / _BRISK_RAD_S2))
         self._fingers = np.flatnonzero((self.closed != self.open) & (np.arange(len(joints)) != self.thumb))
 
     def pose(self, arm: np.ndarray) -> HandPose:
@@ -110,12 +148,11 @@ class GraspingHand:
         position, rotation = self.kinematics.forward(arm)
         return self.pose_of(position, rotation)
 
-    @staticmethod
-    def pose_of(position: np.ndarray, rotation: np.ndarray) -> HandPose:
+    def pose_of(self, position: np.ndarray, rotation: np.ndarray) -> HandPose:
         """For a position (3,) in m and a rotation (3, 3) of grasp_frame."""
-        relative = UPRIGHT_ROTATION.T @ rotation
-        tilt = math.atan2(relative[0, 1] - relative[1, 0], relative[0, 0] + relative[1, 1])
-        return HandPose(position, tilt, rotation_vector(tilted(tilt) @ rotation.T))
+        relative = self.upright.T @ rotation
+        tilt = self._side * math.atan2(relative[0, 1] - relative[1, 0], relative[0, 0] + relative[1, 1])
+        return HandPose(position, tilt, rotation_vector(self.tilted(tilt) @ rotation.T))
 
     def bent(self, hand: np.ndarray) -> float:
         """How far the fingers are on their way from open (0) to closed (1), for hand joints (G,) in rad."""
@@ -127,8 +164,11 @@ class GraspingHand:
         way = np.where(self.closed != self.open, np.abs(self.closed - self.open), 0.4)
         return float(np.max(np.abs(hand - self.open) / way))
 
+    def above(self, height_m: float) -> np.ndarray:
+        """(3,) in grasp_frame: so far towards the side of the hand that is on top."""
+        return np.array([0.0, self._side * height_m, 0.0])
 
-def tilted(tilt_rad: float) -> np.ndarray:
-    """(3, 3) rotation in base_link of a hand that is tilted about its fingers' axis."""
-    cos, sin = math.cos(tilt_rad), math.sin(tilt_rad)
-    return UPRIGHT_ROTATION @ np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    def tilted(self, tilt_rad: float) -> np.ndarray:
+        """(3, 3) rotation in base_link of a hand that is tilted about its fingers' axis."""
+        cos, sin = math.cos(tilt_rad), self._side * math.sin(tilt_rad)
+        return self.upright @ np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])

@@ -11,7 +11,7 @@ from dexvla_model.observation import RobotState, select_joints
 from dexvla_model.policy import ActionChunk
 from dexvla_model.robot import RobotDescription
 from dexvla_sim.demonstrators.demonstrator import HORIZON
-from dexvla_sim.demonstrators.hand_grasp import UPRIGHT_ROTATION, GraspingHand, HandPose, tilted
+from dexvla_sim.demonstrators.hand_grasp import GraspingHand, HandPose
 from dexvla_sim.demonstrators.places import centimetres, within_reach
 from dexvla_sim.demonstrators.pour_scene import PourPhase, PourScene
 from dexvla_sim.demonstrators.tool_motion import (
@@ -28,9 +28,8 @@ from dexvla_sim.tasks.pour import CUP_HEIGHT_M, CUP_RADIUS_M
 # Steps of the prediction for each row.
 _SUBSTEPS = 2
 
-# The hand takes the cup at this height over the table.
-GRASP_HEIGHT_M = 0.078
-# It comes from so far, along the grasp's own way, and only within these beside that way goes all along it.
+# The hand comes to the cup from so far, along the grasp's own way, and only within these beside that way goes all
+# along it.
 STAND_OFF_M = 0.090
 ON_THE_WAY_M = 0.010
 FUNNEL_WIDTH_M = 0.040
@@ -57,7 +56,6 @@ POUR_TOLERANCE_M = (0.020, 0.080)
 
 TILT_SPEED_RAD_S = 1.0
 TILT_ACCELERATION_RAD_S2 = 2.0
-HAND_SPEED_RAD_S = 0.35
 # Shares at which the fingers have closed, and still hold; the thumb's command is beyond the cup by this angle then.
 CLOSED = 0.9
 HOLDING = 0.8
@@ -82,9 +80,9 @@ class PourDemonstrator:
         self._hand = GraspingHand(robot)
         grasp = self._hand.grasp
         # The cup's lip on the side that the palm looks to, in grasp_frame.
-        self._lip = grasp.held + [CUP_RADIUS_M, CUP_HEIGHT_M - GRASP_HEIGHT_M, 0.0]
-        self._approach = UPRIGHT_ROTATION @ grasp.approach
-        self._aim = UPRIGHT_ROTATION @ grasp.aim
+        self._lip = grasp.held + [CUP_RADIUS_M, 0.0, 0.0] + self._hand.above(CUP_HEIGHT_M - grasp.height_m)
+        self._approach = self._hand.upright @ grasp.approach
+        self._aim = self._hand.upright @ grasp.aim
 
     def scene(self, ground_truth: Mapping[str, Any]) -> PourScene:
         return PourScene.from_ground_truth(ground_truth)
@@ -111,6 +109,8 @@ class PourDemonstrator:
         """
         arm, hand, kinematics = self._hand.arm, self._hand.hand, self._hand.kinematics
         step_s = 1.0 / self._robot.rates.action_hz
+        # A slower arm does in a step what was planned for a shorter time.
+        planned_s = self._hand.pace * step_s
         measured = self._positions(state)
         start = measured[None].copy()
         if prefix is not None and len(prefix):
@@ -130,9 +130,10 @@ class PourDemonstrator:
         velocity, tilting = None, 0.0
         if len(start) > 1:
             before = self._hand.pose(start[-2, arm])
-            velocity = (position - before.position) / step_s
-            tilting = (pose.tilt_rad - before.tilt_rad) / step_s
-        dt = step_s / _SUBSTEPS
+            velocity = (position - before.position) / planned_s
+            tilting = (pose.tilt_rad - before.tilt_rad) / planned_s
+        dt = planned_s / _SUBSTEPS
+        hand_step = self._hand.grasp.speed_rad_s * step_s / _SUBSTEPS
         for row in range(len(start), HORIZON):
             for _ in range(_SUBSTEPS):
                 pose = self._hand.pose_of(position, rotation)
@@ -146,9 +147,9 @@ class PourDemonstrator:
                 turn = math.hypot(*pose.swing)
                 if turn > 1e-6:
                     rotation = rotation_matrix(pose.swing * min(1.0, TURN_SPEED_RAD_S * dt / turn)) @ rotation
-                rotation = rotation @ UPRIGHT_ROTATION.T @ tilted(tilting * dt)
+                rotation = rotation @ self._hand.upright.T @ self._hand.tilted(tilting * dt)
                 goal = self._finger_goal(phase, scene, fingers)
-                fingers = fingers + np.clip(goal - fingers, -HAND_SPEED_RAD_S * dt, HAND_SPEED_RAD_S * dt)
+                fingers = fingers + np.clip(goal - fingers, -hand_step, hand_step)
                 if phase is PourPhase.GRASP and self._closed_on_cup(fingers):
                     scene = replace(scene, held=True)
             rows[row, arm] = kinematics.inverse(position, rotation, rows[row - 1, arm])
@@ -161,7 +162,7 @@ class PourDemonstrator:
 
     def _carries(self, scene: PourScene, pose: HandPose, fingers: np.ndarray) -> bool:
         """The cup is off the table where the closed hand is, whether the thumb presses it at this moment or not."""
-        offset = scene.cup + GRASP_HEIGHT_M * scene.up - pose.position
+        offset = scene.cup + self._hand.grasp.height_m * scene.up - pose.position
         near = math.hypot(*offset) < IN_HAND_M
         return near and float(scene.cup[2]) > OFF_TABLE_M and self._hand.bent(fingers) > HOLDING
 
@@ -211,15 +212,15 @@ class PourDemonstrator:
 
     def _around(self, scene: PourScene) -> np.ndarray:
         """(3,) where grasp_frame is when the open hand is around the cup."""
-        place = within_reach(np.array([scene.cup[0], scene.cup[1], GRASP_HEIGHT_M]))
+        place = within_reach(np.array([scene.cup[0], scene.cup[1], self._hand.grasp.height_m]))
         return place - self._aim
 
     def _pouring_place(self, scene: PourScene, tilt_rad: float) -> np.ndarray:
         """(3,) where grasp_frame belongs while the cup is tilted so far over the bowl."""
         low, high = LIP_HEIGHT_M
-        lip = scene.bowl - LIP_BEFORE_BOWL_M * UPRIGHT_ROTATION[:, 0]
+        lip = scene.bowl - LIP_BEFORE_BOWL_M * self._hand.upright[:, 0]
         lip[2] = low + (high - low) * max(0.0, math.cos(tilt_rad))
-        return lip - tilted(tilt_rad) @ self._lip
+        return lip - self._hand.tilted(tilt_rad) @ self._lip
 
     def _velocity(
         self, phase: PourPhase, scene: PourScene, pose: HandPose, tilting: float, fingers: np.ndarray

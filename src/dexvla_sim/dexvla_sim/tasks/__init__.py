@@ -1,7 +1,7 @@
 """The tasks of the simulation, by name."""
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from dexvla_model.errors import UserError
 from dexvla_model.robot import RobotDescription
@@ -33,18 +33,32 @@ def load_task(name: str) -> Task:
 def default_task(robot: RobotDescription) -> str:
     """Name of the task for a robot where none is named.
 
-    Sorting for two arms with grippers of two pads each, pick and place for one, pouring for an arm with a hand whose
-    joints name a thumb, a posture for every other robot.
+    Sorting for two arms with grippers of two pads each, pick and place for one, pouring for an arm with a hand that
+    has a thumb, a posture for every other robot.
     """
     root = ElementTree.fromstring(robot.urdf_xml())
     pads = [shape for shape in root.iter("collision") if shape.get("name", "").endswith("_pad")]
-    links = {link.get("name") for link in root.iter("link")}
+    links = {link.get("name", "") for link in root.iter("link")}
     if {"left_grasp_frame", "right_grasp_frame"} <= links and len(pads) == 4:
         return SortBimanual.name
     if "grasp_frame" in links and len(pads) == 2:
         return PickPlace.name
-    thumb = any("thumb" in joint for joint in robot.action_joints)
-    return Pour.name if thumb and "tool0" in links else Posture.name
+    thumb = any("thumb" in link for link in links)
+    return Pour.name if thumb and _is_carried(root, "grasp_frame", robot.action_joints) else Posture.name
+
+
+def _is_carried(root: ElementTree.Element, link: str, joints: Collection[str]) -> bool:
+    """One of `joints` moves `link` of the URDF."""
+    parents = {}
+    for joint in root.iter("joint"):
+        parent, child = joint.find("parent"), joint.find("child")
+        if parent is not None and child is not None:
+            parents[child.get("link", "")] = (joint.get("name"), parent.get("link", ""))
+    while link in parents:
+        name, link = parents[link]
+        if name in joints:
+            return True
+    return False
 
 
 __all__ = [
