@@ -42,6 +42,7 @@ def test_where_nobody_says_anything_nothing_keeps_the_robot(stops):
         (lambda stops: stops.on_ur_safety_mode(7), "emergency stop"),
         (lambda stops: stops.on_franka_mode(5), "user stop pressed"),
         (lambda stops: stops.on_franka_mode(4), "reflex"),
+        (lambda stops: stops.on_franka_mode(3), "guided by hand"),
         (
             lambda stops: stops.on_controllers({"arm_controller": "active"}),
             "gripper_controller is not loaded",

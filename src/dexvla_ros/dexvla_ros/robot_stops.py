@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 # franka_msgs/FrankaRobotState.robot_mode in which the arm does not follow.
 _FRANKA_MODES = {
+    3: "is guided by hand: end the guiding",
     4: "has stopped with a reflex: call error_recovery, then activate its hardware and controllers",
     5: "has its user stop pressed: release it, then activate its hardware and controllers",
     6: "recovers from an error",
