@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dexvla_model.resources import checkpoint_folder, find_resource, list_checkpoints
+from dexvla_model.resources import checkpoint_folder, checkpoint_name, find_resource, list_checkpoints
 
 
 def test_a_shipped_checkpoint_is_found_by_its_name():
@@ -24,3 +24,8 @@ def test_a_folder_of_that_path_comes_before_one_that_ships(tmp_path, monkeypatch
 
 def test_any_other_name_is_a_path():
     assert checkpoint_folder("outputs/run/checkpoint") == Path("outputs/run/checkpoint")
+
+
+def test_a_folder_that_ships_is_told_by_its_name_and_any_other_by_its_path(tmp_path):
+    assert checkpoint_name(checkpoint_folder("tabletop_tiny")) == "tabletop_tiny"
+    assert checkpoint_name(tmp_path / "tabletop_tiny") == str(tmp_path / "tabletop_tiny")

@@ -63,3 +63,9 @@ def checkpoint_folder(name: str) -> Path:
     if not Path(name).is_dir() and name in list_checkpoints():
         return find_resource(f"checkpoints/{name}")
     return Path(name)
+
+
+def checkpoint_name(folder: Path) -> str:
+    """The inverse of `checkpoint_folder`: the name of one that ships, the path of any other."""
+    ships = folder.name in list_checkpoints() and folder.resolve() == find_resource(f"checkpoints/{folder.name}").resolve()
+    return folder.name if ships else str(folder)

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from dexvla_model.checkpoint import Checkpoint, save_checkpoint
+from dexvla_model.resources import checkpoint_name
 from dexvla_model.training.averaging import WeightAverage
 from dexvla_model.training.config import TrainingConfig
 from dexvla_model.training.robots import TrainedRobot
@@ -71,6 +72,10 @@ class RunCheckpoints:
             "frames": sum(len(robot.frames) for robot in self.robots),
             "steps": step,
             "batch_size": self.config.optimization.batch_size,
-            "initial_checkpoint": str(self.config.initial_checkpoint or "none"),
-            "vlm_checkpoint": str(self.config.model.vlm_checkpoint or "none"),
+            "initial_checkpoint": _named(self.config.initial_checkpoint),
+            "vlm_checkpoint": _named(self.config.model.vlm_checkpoint),
         }
+
+
+def _named(folder: Path | None) -> str:
+    return "none" if folder is None else checkpoint_name(folder)
