@@ -91,7 +91,7 @@ def test_home_is_the_open_hand_upright_and_ready_to_reach():
 @pytest.mark.parametrize("cup", CUPS)
 def test_around_a_cup_anywhere_the_robot_touches_neither_table_nor_bowl(simulation, cup):
     made, model, data = demonstrator(), simulation.model, simulation.data
-    for bowl, back_m in itertools.product(BOWLS, (0.0, 0.045, 0.09)):
+    for bowl, back_m in itertools.product(BOWLS, (0.0, 0.055, 0.11)):
         scene = scene_with(cup, bowl)
         positions = positions_at(made._around(scene) - back_m * made._approach)
         assert inside_limits(positions)
@@ -134,6 +134,20 @@ def test_thumb_and_fingers_hold_a_cup_without_meeting_each_other(simulation):
         assert len(thumbs) == 4 and len(fingers) == 12
         for one, other in itertools.product(thumbs, fingers):
             assert mujoco.mj_geomDistance(model, data, one, other, 0.1, None) > 0.002, (names[one], names[other])
+
+
+def test_where_it_lines_up_with_the_cup_the_open_hand_is_short_of_it(simulation):
+    """So it may come there from any side without pushing the cup; home is no nearer."""
+    made, model, data = demonstrator(), simulation.model, simulation.data
+    cup = model.geom("cup_outside").id
+    place = np.array(simulation.ground_truth()["cup"]["position"])
+    scene = scene_with(cup=place[:2])
+    simulation.place_robot(positions_at(made._around(scene) - made._hand.grasp.stand_off_m * made._approach))
+    shapes = [geom for geom in range(model.ngeom) if model.geom_conaffinity[geom] and not model.geom_contype[geom]]
+    assert min(mujoco.mj_geomDistance(model, data, geom, cup, 0.1, None) for geom in shapes) > 0.004
+    home = made._hand.pose(robot().home_positions[made._hand.arm])
+    for nearest in itertools.product(CUP_REGION_X_M[:1], CUP_REGION_Y_M):
+        assert made._to_cup(scene_with(cup=nearest), home)[0] > made._hand.grasp.stand_off_m - 0.01
 
 
 def test_an_arm_that_accelerates_less_is_planned_slower():

@@ -1,7 +1,7 @@
 """How a hand with a thumb takes a cup from the side, and where the hand has to be for it.
 
-The hand keeps its side: thumb up or down, the palm's normal and the fingers level. Only the tilt about the axis of its
-fingers changes, which on the arm is its last joint.
+The hand keeps its side: thumb up or down, the palm's normal and the fingers level. Only the tilt about the axis of
+its fingers changes, which on the arm is its last joint.
 """
 
 import math
@@ -27,6 +27,7 @@ class HandGrasp:
         speed_rad_s: of all joints of the hand, when it opens and closes.
         aim: (3,) the cup's axis in grasp_frame, in m, when the hand is around it. held: when it is in the hand.
         approach: (3,) the hand's own way to the cup, a unit vector: along the thumb, so that it passes the cup.
+        stand_off_m: from so far the hand comes along that way: the tips of the open hand are short of the cup there.
         height_m: of grasp_frame over the foot of the cup.
         thumb_up: the thumb's side of the hand is on top; otherwise the other one is.
         yaw_rad: where the fingers point, from the front of the robot's foot to the left: so that the arm reaches all
@@ -41,6 +42,7 @@ class HandGrasp:
     aim: np.ndarray
     held: np.ndarray
     approach: np.ndarray
+    stand_off_m: float
     height_m: float
     thumb_up: bool
     yaw_rad: float
@@ -58,6 +60,7 @@ def _inspire() -> HandGrasp:
         aim=np.array([-0.010, 0.0, 0.016]),
         held=np.array([-0.006, 0.0, 0.011]),
         approach=np.array([0.786, 0.0, 0.618]),
+        stand_off_m=0.090,
         height_m=0.078,
         thumb_up=True,
         # To the front and somewhat to the right; the palm looks to the left.
@@ -66,23 +69,24 @@ def _inspire() -> HandGrasp:
 
 
 def _leap() -> HandGrasp:
-    """Bent fingers that only turn at their knuckles, and a thumb that stands across the palm, straightened."""
+    """Bent fingers that only turn at their knuckles, and a thumb that comes from outside and presses."""
     knuckles, middles, lasts = ("1", "5", "9"), ("2", "6", "10"), ("3", "7", "11")
     still = {**dict.fromkeys(("0", "4", "8"), 0.0), **dict.fromkeys(middles, 0.6), **dict.fromkeys(lasts, 0.5)}
     # The thumb's last joint bends away from the cup: its tip passes the fingertips.
     still |= {"12": 2.0, "13": 0.0, "15": -0.4}
     return HandGrasp(
-        open=still | dict.fromkeys(knuckles, 0.5) | {"14": -0.15},
+        open=still | dict.fromkeys(knuckles, 0.3) | {"14": -1.0},
         closed=still | dict.fromkeys(knuckles, 1.2) | {"14": 0.75},
         thumb="14",
         contact=0.487,
-        speed_rad_s=0.6,
+        speed_rad_s=1.0,
         aim=np.array([0.006, 0.0, 0.0]),
         held=np.array([0.0, 0.0, 0.0]),
         approach=np.array([1.0, 0.0, 0.0]),
+        stand_off_m=0.110,
         height_m=0.080,
-        # The fingers point to the left, the palm looks to the front: the wrist, low over the table, stays clear of the
-        # bowl, which stands to the left.
+        # The fingers point to the left, the palm looks to the front: the wrist, low over the table, stays clear of
+        # the bowl, which stands to the left.
         thumb_up=False,
         yaw_rad=math.radians(100.0),
     )
@@ -112,7 +116,7 @@ class GraspingHand:
         arm, hand: indices of their joints in the action vector. thumb: index of the pressing joint within `hand`.
         open, closed: (G,) rad, in the order of `hand`.
         upright: (3, 3) columns: where the hand's x (palm), y (thumb's side) and z (fingers) point in base_link.
-        pace: at most 1: how fast this arm's motions are, of those planned; their accelerations are by its square less.
+        pace: at most 1: by it the arm's motions are slower than planned; by its square, their accelerations less.
 
     Raises:
         UserError: the robot has no such hand on an arm.

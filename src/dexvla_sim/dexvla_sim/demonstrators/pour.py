@@ -28,9 +28,7 @@ from dexvla_sim.tasks.pour import CUP_HEIGHT_M, CUP_RADIUS_M
 # Steps of the prediction for each row.
 _SUBSTEPS = 2
 
-# The hand comes to the cup from so far, along the grasp's own way, and only within these beside that way goes all
-# along it.
-STAND_OFF_M = 0.090
+# The hand comes to the cup along the grasp's own way, and only within these beside that way goes all along it.
 ON_THE_WAY_M = 0.010
 FUNNEL_WIDTH_M = 0.040
 # Within this of the way it says that it closes in; within these of its end, beside and along, it closes.
@@ -188,7 +186,7 @@ class PourDemonstrator:
         between = beside + TURN_AS_DISTANCE_M_RAD * _turn(pose) < slack * GRASP_TOLERANCE_M[0]
         if between and abs(along) < slack * GRASP_TOLERANCE_M[1] and not scene.fallen:
             return PourPhase.GRASP
-        near = beside + self._unready(pose, fingers) < NEAR_M and along < STAND_OFF_M + NEAR_M
+        near = beside + self._unready(pose, fingers) < NEAR_M and along < self._hand.grasp.stand_off_m + NEAR_M
         return PourPhase.CLOSE_IN if near and not scene.fallen else PourPhase.REACH
 
     def _decide_with_cup(self, scene: PourScene, pose: HandPose) -> PourPhase:
@@ -232,7 +230,7 @@ class PourDemonstrator:
             around = self._around(scene)
             along, beside = self._to_cup(scene, pose)
             share = (beside + self._unready(pose, fingers) - ON_THE_WAY_M) / FUNNEL_WIDTH_M
-            back = 0.0 if phase is PourPhase.GRASP else STAND_OFF_M * min(max(share, 0.0), 1.0)
+            back = 0.0 if phase is PourPhase.GRASP else self._hand.grasp.stand_off_m * min(max(share, 0.0), 1.0)
             forward = along - back
             side = around - along * self._approach - pose.position
             # Back first, sideways when there is room.
