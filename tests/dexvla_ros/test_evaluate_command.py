@@ -27,6 +27,12 @@ def test_one_policy_is_evaluated():
     )
 
 
+def test_a_robot_does_its_own_task_where_none_is_named():
+    result = dexvla("eval", "--robot", "inspire", "--policy", "scripted", *SHORT, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["task"] == "posture"
+
+
 def test_a_suite_is_written_and_printed(tmp_path):
     pairs = ("--on", "ur5e:posture", "--on", "fr3:posture")
     result = dexvla("eval", "suite", "--policy", "scripted", *pairs, *SHORT, "--out", str(tmp_path))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from dexvla_ros.cli import options
 from dexvla_ros.cli.episode_progress import episode_progress
 
 
@@ -15,10 +16,8 @@ def demonstrate(
     out: Annotated[
         Path, typer.Option(help="Folder of the dataset; made if absent, gone on with if it is there.")
     ],
-    robot: Annotated[
-        str, typer.Option(help="Robot: a name in config/robots, or the path of a robot file.")
-    ] = "ur5e",
-    task: Annotated[str, typer.Option(help="Task in the simulation.")] = "pick_place",
+    robot: options.Robot = "ur5e",
+    task: options.TaskName = None,
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 100,
     seed: Annotated[
         int,
@@ -59,8 +58,11 @@ def demonstrate(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
+    from dexvla_model.robot import load_robot
     from dexvla_sim.demonstrate import DemonstrationJob, record_demonstrations
+    from dexvla_sim.tasks import default_task
 
+    task = task or default_task(load_robot(robot))
     job = DemonstrationJob(robot, task, out, policy, disturb, timeout_s, start_rad, as_video)
     with episode_progress() as progress:
         bar = progress.add_task("recording", total=episodes)

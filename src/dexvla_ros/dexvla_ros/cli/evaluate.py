@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dexvla_ros.cli import options
 from dexvla_ros.cli.episode_progress import episode_progress
 from dexvla_ros.cli.evaluate_suite import suite
 
@@ -23,10 +24,8 @@ app.command("suite")(suite)
 @app.callback()
 def evaluate(
     context: typer.Context,
-    robot: Annotated[
-        str, typer.Option(help="Robot: a name in config/robots, or the path of a robot file.")
-    ] = "ur5e",
-    task: Annotated[str, typer.Option(help="Task in the simulation.")] = "pick_place",
+    robot: options.Robot = "ur5e",
+    task: options.TaskName = None,
     policy: Annotated[
         str,
         typer.Option(
@@ -52,8 +51,11 @@ def evaluate(
     from dexvla_model.robot import load_robot
     from dexvla_sim.evaluation import EvaluationJob, evaluate as run_evaluation
     from dexvla_sim.policies import default_policy
+    from dexvla_sim.tasks import default_task
 
-    policy = policy or default_policy(load_robot(robot), task)
+    description = load_robot(robot)
+    task = task or default_task(description)
+    policy = policy or default_policy(description, task)
     job = EvaluationJob(robot=robot, task=task, policy=policy, timeout_s=timeout_s)
     job.check()
     with episode_progress() as progress:
