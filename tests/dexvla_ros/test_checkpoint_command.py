@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 
+from dexvla_model.checkpoint import load_checkpoint
+from dexvla_model.resources import checkpoint_folder
 from dexvla_ros.cli import main as command_line
 
 
@@ -111,9 +113,22 @@ def test_a_shipped_checkpoint_is_found_by_its_name(dexvla):
     assert "4,737,277" in out and "shoulder_pan_joint" in out
 
 
+def test_one_robot_of_several_is_kept_with_the_same_weights(dexvla, tmp_path):
+    whole = checkpoint_folder("tabletop_tiny")
+    code, out, _ = dexvla("checkpoint", "import", whole, "--out", tmp_path / "one", "--only-head", "fr3_franka_hand")
+    assert code == 0 and "head of another robot" in " ".join(out.split())
+    before, kept = load_checkpoint(whole), load_checkpoint(tmp_path / "one")
+    assert list(kept.model.config.embodiments) == list(kept.robots) == list(kept.statistics) == ["fr3_franka_hand"]
+    weights = before.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in kept.model.state_dict().items())
+    dropped = set(weights) - set(kept.model.state_dict())
+    assert dropped and all("heads.ur5e_2f85" in name or "heads.piper_dual" in name for name in dropped)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["import", checkpoint_folder("tabletop_tiny"), "--out", "/nowhere/new", "--only-head", "me"], ["--only-head me", "piper_dual"]),
         (["import", "/nowhere/model"], ["/nowhere/model"]),
         (["import", "/nowhere/model", "--dtype", "int8"], ["'int8'", "float32, bfloat16"]),
         (["import", "/nowhere/model", "--robot", "nope"], ["'nope'", "ur5e"]),

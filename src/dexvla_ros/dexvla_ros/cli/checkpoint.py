@@ -54,6 +54,14 @@ def import_(
         str | None,
         typer.Option(help="Name of the head. Default: the robot's embodiment.", show_default=False),
     ] = None,
+    only_head: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the head of this embodiment alone, of a checkpoint of this project: what was trained on for "
+            "one robot has forgotten the others.",
+            show_default=False,
+        ),
+    ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -123,6 +131,7 @@ def import_(
         averaged=ema,
         seed=seed,
         overwrite=overwrite,
+        only_head=only_head,
     )
     columns = (
         TextColumn("{task.description}"),

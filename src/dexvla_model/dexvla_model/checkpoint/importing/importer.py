@@ -61,6 +61,8 @@ def import_checkpoint(
 def make_plan(request: ImportRequest) -> ImportPlan:
     """What an import would do. Raises UserError as `import_checkpoint` does, but for damaged values."""
     layout, path = detect_layout(request.path)
+    if request.only_head is not None and layout is not Layout.OWN:
+        raise UserError(f"--only-head {request.only_head}: {path} is a {layout} with one head: leave it out.")
     if layout is Layout.STAGE1 and request.backbone is not None:
         return _plan_joined(request.backbone, path, request)
     for option, value in (("--qwen", request.backbone), ("--stage1", request.stage1)):

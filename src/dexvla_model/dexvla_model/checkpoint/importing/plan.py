@@ -45,6 +45,7 @@ class ImportRequest:
         seed: of everything that is initialised.
         max_shard_bytes: of the written weights; None for the usual one.
         overwrite: replace a checkpoint that stands at `out`.
+        only_head: of a checkpoint of this project, the one robot that is kept; None keeps all.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class ImportRequest:
     seed: int = 0
     max_shard_bytes: int | None = None
     overwrite: bool = False
+    only_head: str | None = None
 
     @property
     def head_name(self) -> str:

@@ -17,7 +17,7 @@ from dexvla_model.checkpoint.importing.plan import (
 )
 from dexvla_model.checkpoint.importing.published_names import EXPERT
 from dexvla_model.checkpoint.tensor_files import TensorFiles
-from dexvla_model.dexvla import Embodiment
+from dexvla_model.dexvla import DexVLAConfig, Embodiment
 from dexvla_model.errors import UserError
 from dexvla_model.vlm.images import ImageSize
 
@@ -51,6 +51,17 @@ def plan_own(folder: Path, request: ImportRequest) -> ImportPlan:
         config = replace(config, embodiments=embodiments | {new: embodiment})
         prefix = f"{EXPERT}heads.{old}."
         names = {name: name.replace(prefix, f"{EXPERT}heads.{new}.", 1) for name in names}
+    left_over = []
+    if request.only_head is not None:
+        others = tuple(f"{EXPERT}heads.{name}." for name in config.embodiments if name != request.only_head)
+        config = _with_one_head(folder, config, request.only_head)
+        dropped = [old for old, new in names.items() if new.startswith(others)]
+        left_over = [(files.entries[old], "head of another robot") for old in dropped]
+        names = {old: new for old, new in names.items() if old not in dropped}
+        robots, statistics = (
+            {name: value for name, value in table.items() if name == request.only_head}
+            for table in (robots, statistics)
+        )
     shapes = expected_shapes(config)
     pieces = {new: Piece(files, old) for old, new in names.items()}
     unknown = sorted(set(pieces) - set(shapes))
@@ -61,7 +72,15 @@ def plan_own(folder: Path, request: ImportRequest) -> ImportPlan:
         )
     chosen, fresh = settle(shapes, pieces, folder)
     changed = Description(config, description.tokenizer, statistics, robots, description.provenance)
-    return ImportPlan(Layout.OWN, changed, chosen, fresh, [], [], shapes)
+    return ImportPlan(Layout.OWN, changed, chosen, fresh, left_over, [], shapes)
+
+
+def _with_one_head(folder: Path, config: DexVLAConfig, name: str) -> DexVLAConfig:
+    if name not in config.embodiments:
+        raise UserError(
+            f"--only-head {name}: {folder} has no such head (allowed: {', '.join(config.embodiments) or 'none'})."
+        )
+    return replace(config, embodiments={name: config.embodiments[name]})
 
 
 def _head(folder: Path, description: Description, request: ImportRequest) -> str:
