@@ -165,11 +165,9 @@ def info(
     """Show sizes, heads, stage, statistics and provenance of a checkpoint, of this project's or of a
     published layout."""
     from dexvla_model.checkpoint.summary import summarise
-    from dexvla_model.resources import find_resource, list_resources
+    from dexvla_model.resources import checkpoint_folder
 
-    if not path.exists() and str(path) in list_resources("checkpoints"):
-        path = find_resource(f"checkpoints/{path}")
-    summary = summarise(path)
+    summary = summarise(checkpoint_folder(str(path)))
     if as_json:
         print(json.dumps(summary))
         return

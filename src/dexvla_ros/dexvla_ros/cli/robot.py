@@ -46,10 +46,11 @@ def check(
 
     Exit code 2 when a line is an error, 0 otherwise.
     """
+    from dexvla_model.resources import checkpoint_folder
     from dexvla_model.robot.check import ERROR
     from dexvla_ros.robot_check import check_robot_and_drivers
 
-    folder = None if checkpoint is None else _checkpoint_folder(checkpoint)
+    folder = None if checkpoint is None else checkpoint_folder(checkpoint)
     findings = check_robot_and_drivers(robot, folder)
     if live:
         findings = sorted(findings + _live(robot, seconds, as_json), key=lambda one: one.severity != ERROR)
@@ -148,11 +149,3 @@ def _live(robot: str, seconds: float, quiet: bool) -> list:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _checkpoint_folder(checkpoint: str) -> Path:
-    from dexvla_model.resources import find_resource, list_resources
-
-    if not Path(checkpoint).exists() and checkpoint in list_resources("checkpoints"):
-        return find_resource(f"checkpoints/{checkpoint}")
-    return Path(checkpoint)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dexvla_model.errors import UserError
-from dexvla_model.resources import find_resource, list_resources
+from dexvla_model.resources import find_resource, list_checkpoints
 from dexvla_model.robot.check.finding import ERROR, Finding, from_error
 from dexvla_model.robot.description import RobotDescription
 from dexvla_model.robot.layout import layout_differences
@@ -14,7 +14,7 @@ from dexvla_model.robot.layout import layout_differences
 def shipped_checkpoints(robot: RobotDescription) -> list[Path]:
     """The folders below checkpoints/ with a head of the robot's embodiment, for a robot of its name."""
     folders = []
-    for name in list_resources("checkpoints"):
+    for name in list_checkpoints():
         folder = find_resource(f"checkpoints/{name}")
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
