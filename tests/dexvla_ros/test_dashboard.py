@@ -19,8 +19,8 @@ from dexvla_msgs.action import ExecuteTask
 from dexvla_ros.bringup import GraphOptions, dashboard_process, simulated_graph
 from dexvla_ros.dashboard.server import DashboardServer
 from dexvla_ros.dashboard.state import DashboardState
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.nodes.qos import SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
 
 PATIENCE_S = 120.0

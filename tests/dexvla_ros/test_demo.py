@@ -1,6 +1,4 @@
-"""What the demo makes without a graph: its video, its figures and its domain."""
-
-import os
+"""What the demo makes without a graph: its video and its figures."""
 
 import av
 import numpy as np
@@ -8,7 +6,6 @@ import pytest
 
 from dexvla_model.errors import UserError
 from dexvla_ros.demo.outcome import EpisodeOutcome, summarise
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.demo.video import EpisodeVideo
 
 
@@ -95,34 +92,3 @@ def test_several_episodes_are_summed_up():
     summary = summarise([outcome(True, 0.0), outcome(False, 0.25), outcome(True, 0.0)])
     assert (summary["episodes"], summary["successes"], summary["success_rate"]) == (3, 2, 0.6667)
     assert summary["waited_for_inference_s"] == 0.25
-
-
-def test_two_demos_on_a_host_get_different_domains(monkeypatch):
-    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    with own_domain() as first:
-        assert os.environ["ROS_DOMAIN_ID"] == str(first)
-        # Another demo does not know of this variable.
-        del os.environ["ROS_DOMAIN_ID"]
-        with own_domain() as second:
-            assert first != second
-        os.environ["ROS_DOMAIN_ID"] = str(first)
-    assert "ROS_DOMAIN_ID" not in os.environ
-
-
-def test_a_domain_that_the_user_has_set_stands(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", "77")
-    with own_domain() as domain:
-        assert domain == 77
-    assert os.environ["ROS_DOMAIN_ID"] == "77"
-
-
-def test_a_domain_that_does_not_exist_is_refused(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", "home")
-    with pytest.raises(UserError, match="ROS_DOMAIN_ID is 'home'"), own_domain():
-        pass
-
-
-def test_what_is_raised_within_a_domain_comes_out_unchanged(monkeypatch):
-    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    with pytest.raises(OSError, match="disk full"), own_domain():
-        raise OSError("disk full")

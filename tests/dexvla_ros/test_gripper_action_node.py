@@ -18,13 +18,13 @@ from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from dexvla_model.streaming import JointTrajectory
 from dexvla_msgs.action import MoveTo
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.graph_client import GraphClient
 from dexvla_ros.messages.gripper_goals import GripperGoals
 from dexvla_ros.messages.joint_states import joint_state_message
 from dexvla_ros.messages.trajectories import trajectory_to_message
 from dexvla_ros.nodes import gripper_action_node
 from dexvla_ros.nodes.qos import COMMAND, DIAGNOSTICS, SENSOR
+from dexvla_ros.own_domain import own_domain
 
 pytestmark = pytest.mark.ros
 

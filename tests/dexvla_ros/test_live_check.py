@@ -13,12 +13,12 @@ from trajectory_msgs.msg import JointTrajectory
 
 from dexvla_model.robot import load_robot
 from dexvla_ros.bringup import GraphOptions, sim_process
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.graph_client import GraphClient
 from dexvla_ros.live_findings import LiveRecord, TopicRecord, live_findings
 from dexvla_ros.live_watch import check_live
 from dexvla_ros.messages.joint_states import joint_state_message
 from dexvla_ros.nodes.qos import SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
 
 PATIENCE_S = 120.0
@@ -242,24 +242,15 @@ def _look_while_turning(graph: GraphClient, robot):
 
 @pytest.mark.ros
 def test_without_a_graph_it_says_so(monkeypatch):
-    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    with own_domain():
-        result = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "dexvla_ros.cli.main",
-                "robot",
-                "check",
-                "ur5e",
-                "--live",
-                "--seconds",
-                "1",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
+    # A domain that own_domain never hands out: no graph that has just ended is still known there.
+    monkeypatch.setenv("ROS_DOMAIN_ID", "101")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    result = subprocess.run(
+        [sys.executable, "-m", "dexvla_ros.cli.main", "robot", "check", "ur5e", "--live", "--seconds", "1"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
     assert result.returncode == 2
     assert (
         "No node publishes joint_states in this ROS domain" in result.stderr

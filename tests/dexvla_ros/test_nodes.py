@@ -13,9 +13,9 @@ from dexvla_msgs.action import ExecuteTask
 from dexvla_msgs.msg import TaskStatus
 from dexvla_msgs.srv import ResetSimulation
 from dexvla_ros.bringup import GraphOptions, simulated_graph
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.messages.stamps import stamp_from_message
 from dexvla_ros.nodes.qos import DIAGNOSTICS, LATCHED, SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
 
 pytestmark = pytest.mark.ros

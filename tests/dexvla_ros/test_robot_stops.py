@@ -13,11 +13,11 @@ from std_srvs.srv import Trigger
 from dexvla_model.robot import load_robot
 from dexvla_msgs.action import ExecuteTask
 from dexvla_ros.bringup import GraphOptions, simulated_graph
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.nodes import robot_watch
 from dexvla_ros.nodes.action_node import GO_ON_SERVICE
 from dexvla_ros.nodes.qos import DIAGNOSTICS, LATCHED, SENSOR
 from dexvla_ros.nodes.robot_watch import RobotWatch
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.robot_stops import RobotStops
 from dexvla_ros.supervisor import Supervisor
 

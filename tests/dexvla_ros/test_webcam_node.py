@@ -7,9 +7,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import Image
 
 from dexvla_ros.bringup import NodeProcess
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.messages.images import image_from_message
 from dexvla_ros.nodes.qos import DIAGNOSTICS, SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
 
 pytestmark = pytest.mark.ros

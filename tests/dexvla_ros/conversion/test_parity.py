@@ -21,12 +21,12 @@ from dexvla_ros.conversion.bag_reader import BagReader
 from dexvla_ros.conversion.convert import ConversionJob, convert_bags
 from dexvla_ros.conversion.episode_topics import EpisodeTopics
 from dexvla_ros.conversion.pictures import read_pictures
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.messages.action_chunks import action_chunk_from_message
 from dexvla_ros.messages.observations import observation_from_message
 from dexvla_ros.messages.stamps import stamp_in_nanoseconds
 from dexvla_ros.messages.trajectories import trajectory_from_message
 from dexvla_ros.nodes.qos import COMMAND, SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.recording.recorder_client import RecorderClient
 from dexvla_ros.supervisor import Supervisor
 

@@ -10,10 +10,10 @@ from std_srvs.srv import SetBool, Trigger
 
 from dexvla_model.resources import find_resource
 from dexvla_ros.bringup import driver_processes
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.graph_client import GraphClient
 from dexvla_ros.messages.joint_states import joint_state_message
 from dexvla_ros.nodes.qos import COMMAND, DIAGNOSTICS, SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
 from simulated_inspire import SimulatedInspire
 from simulated_leap import SimulatedLeap

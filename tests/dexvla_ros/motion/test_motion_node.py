@@ -11,11 +11,11 @@ from std_msgs.msg import Bool
 from dexvla_msgs.action import ExecuteTask, MoveTo
 from dexvla_msgs.msg import TeleopState
 from dexvla_ros.bringup import GraphOptions, checked, simulated_graph
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.graph_client import GraphClient
 from dexvla_ros.motion.goals import MoveGoal
 from dexvla_ros.move_client import MoveClient
 from dexvla_ros.nodes.qos import LATCHED, SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
 
 pytestmark = pytest.mark.ros

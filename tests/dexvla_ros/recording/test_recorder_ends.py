@@ -12,7 +12,7 @@ from conftest_recording import read_messages
 from robot_stand_in import PATIENCE_S, Robot, bytes_by_topic, recorder_process
 from sensor_msgs.msg import Image
 
-from dexvla_ros.demo.run import own_domain
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.recording.episode_metadata import read_bag_information, read_episode_metadata
 from dexvla_ros.recording.recorder_client import RecorderClient
 from dexvla_ros.supervisor import Supervisor

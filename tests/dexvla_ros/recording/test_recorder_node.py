@@ -17,10 +17,10 @@ from std_msgs.msg import Float64, String
 
 from dexvla_msgs.action import RecordEpisode
 from dexvla_msgs.msg import SubStepMark
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.graph_client import GraphError
 from dexvla_ros.messages.stamps import stamp_in_nanoseconds
 from dexvla_ros.nodes.qos import COMMAND, LATCHED, SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.recording.episode_metadata import read_bag_information, read_episode_metadata
 from dexvla_ros.recording.recorder_client import RecorderClient
 from dexvla_ros.supervisor import Supervisor

@@ -23,10 +23,10 @@ from dexvla_ros.bringup import (
     simulated_graph,
     teleop_process,
 )
-from dexvla_ros.demo.run import own_domain
 from dexvla_ros.graph_client import GraphClient
 from dexvla_ros.messages.joint_states import joint_state_message
 from dexvla_ros.nodes.qos import COMMAND, DIAGNOSTICS, LATCHED, SENSOR
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
 
 pytestmark = pytest.mark.ros

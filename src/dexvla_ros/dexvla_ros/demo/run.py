@@ -1,16 +1,13 @@
 """`dexvla demo` itself: a graph of its own, episodes in it, and what is said of them."""
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from random import randrange
 
 from rich.console import Console
 
-from dexvla_model.errors import UserError
 from dexvla_model.robot import load_robot
 from dexvla_ros.bringup import GraphOptions, RecorderOptions, recorder_process, simulated_graph
 from dexvla_ros.cli.exit_codes import GRAPH_FAILED, SUCCESS, TASK_FAILED
@@ -22,11 +19,8 @@ from dexvla_ros.demo.outcome import EpisodeOutcome, summarise
 from dexvla_ros.demo.task_session import TaskSession
 from dexvla_ros.demo.video import EpisodeVideo
 from dexvla_ros.graph_client import GraphError
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
-
-# Domains whose ports lie below those that Linux hands out by itself.
-_DOMAINS = 100
-_LAST_DOMAIN = 232
 
 
 @dataclass(frozen=True)
@@ -73,36 +67,6 @@ def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
         console.print(f"[bold]{summary['successes']} of {summary['episodes']} episodes succeeded.[/bold]")
         print(json.dumps(summary), flush=True)
     return SUCCESS if all(outcome.success for outcome in outcomes) else TASK_FAILED
-
-
-@contextmanager
-def own_domain() -> Iterator[int]:
-    """A ROS domain that no other graph on this host uses, in ROS_DOMAIN_ID; one that the user has set stands.
-
-    Raises:
-        UserError: what the user has set is no domain.
-    """
-    chosen = os.environ.get("ROS_DOMAIN_ID")
-    if chosen:
-        if not chosen.isdigit() or int(chosen) > _LAST_DOMAIN:
-            raise UserError(
-                f"ROS_DOMAIN_ID is {chosen!r} (allowed: 0 to {_LAST_DOMAIN}); correct or unset it."
-            )
-        yield int(chosen)
-        return
-    # ament_cmake_ros' coordinator: whoever holds the domain's port holds the domain.
-    from domain_coordinator import domain_id
-
-    first = randrange(_DOMAINS)
-    candidates = ((first + number) % _DOMAINS + 1 for number in range(_DOMAINS))
-    reserved = domain_id(lambda: next(candidates))
-    os.environ["ROS_DOMAIN_ID"] = str(reserved.__enter__())
-    try:
-        yield int(os.environ["ROS_DOMAIN_ID"])
-    finally:
-        del os.environ["ROS_DOMAIN_ID"]
-        # Nothing of the body's may reach the coordinator, which takes an OSError for a port in use.
-        reserved.__exit__(None, None, None)
 
 
 def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: list[EpisodeOutcome]) -> None:

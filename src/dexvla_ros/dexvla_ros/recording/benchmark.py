@@ -12,7 +12,7 @@ import yaml
 
 from dexvla_model.robot import load_robot
 from dexvla_ros.bringup import NodeProcess
-from dexvla_ros.demo.run import own_domain
+from dexvla_ros.own_domain import own_domain
 from dexvla_ros.recording.bag_metadata import BAG_METADATA
 from dexvla_ros.recording.episode_metadata import SUCCESS, read_bag_information, read_episode_metadata
 from dexvla_ros.recording.recorder_client import RecorderClient
