@@ -40,6 +40,13 @@ def test_settings_of_the_command_line_go_before_all(file):
     assert first.timeout_s == second.timeout_s == 4.0
 
 
+def test_who_names_no_time_limit_gets_that_of_the_task(file):
+    file.write_text(FILE.replace("timeout_s: 12\n", ""))
+    assert [entry.time_limit_s for entry in load_suite(file).entries] == [30.0, 30.0]
+    ((two, four),) = [suite_of(["scripted"], ["fr3:table_bussing", "fr3:table_bussing_4"]).entries]
+    assert (two.time_limit_s, four.time_limit_s) == (45.0, 85.0)
+
+
 def test_policies_times_pairs():
     entries = suite_of(["scripted", "other/folder"], ["ur5e:pick_place", "franka:posture"]).entries
     assert [(entry.label, entry.robot, entry.task) for entry in entries] == [

@@ -18,13 +18,22 @@ SUCCESS_HELD_S = 3.0
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """What to evaluate: a policy (see `dexvla_sim.policies`) on a task with a robot."""
+    """What to evaluate: a policy (see `dexvla_sim.policies`) on a task with a robot.
+
+    Attributes:
+        timeout_s: simulated time allowed per episode; None = the task's own limit.
+    """
 
     robot: str
     task: str
     policy: str
-    timeout_s: float = 30.0
+    timeout_s: float | None = None
     latency: InferenceLatency = InferenceLatency()
+
+    @property
+    def time_limit_s(self) -> float:
+        """Simulated s allowed per episode."""
+        return load_task(self.task).time_limit_s if self.timeout_s is None else self.timeout_s
 
     def check(self) -> None:
         """Look whether robot, task and policy are there and suit each other.
@@ -118,7 +127,7 @@ class _Worker:
     @staticmethod
     def start(job: EvaluationJob) -> None:
         _Worker.rollout = build_rollout(job)
-        _Worker.timeout_s = job.timeout_s
+        _Worker.timeout_s = job.time_limit_s
 
     @staticmethod
     def run(seed: int) -> EpisodeResult:

@@ -18,6 +18,7 @@ def test_every_task_names_its_milestones(name):
     milestones = TASKS[name]().milestones
     assert milestones and len(set(milestones)) == len(milestones)
     assert all(isinstance(milestone, str) for milestone in milestones)
+    assert TASKS[name]().time_limit_s >= 30.0
 
 
 def test_a_cube_that_lies_in_the_tray_is_placed_but_was_not_grasped_now(simulation, move_object):

@@ -24,8 +24,13 @@ def demo(
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes, one after the other.")] = 1,
     seed: options.Seed = 0,
     timeout: Annotated[
-        float, typer.Option(min=1.0, help="Longest time of an episode, in simulated seconds.")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            min=1.0,
+            help="Longest time of an episode, in simulated seconds. Default: the task's own limit.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for videos and logs.")] = Path("outputs/demo"),
     video: Annotated[bool, typer.Option("--video/--no-video", help="Write an mp4 of every episode.")] = True,
     record_commands: options.RecordCommands = None,

@@ -35,8 +35,14 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes, one seed each.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode.")] = 1000,
     timeout_s: Annotated[
-        float, typer.Option("--timeout", min=1.0, help="Simulated seconds allowed per episode.")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            "--timeout",
+            min=1.0,
+            help="Simulated seconds allowed per episode. Default: the task's own limit.",
+            show_default=False,
+        ),
+    ] = None,
     processes: Annotated[int, typer.Option(min=0, help="Parallel processes; 0 means one per CPU core.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on standard output.")

@@ -50,7 +50,7 @@ def suite(
         typer.Option(
             "--timeout",
             min=1.0,
-            help="Simulated seconds per episode. Default: the file's, or 30.",
+            help="Simulated seconds per episode. Default: the file's, or the task's own limit.",
             show_default=False,
         ),
     ] = None,

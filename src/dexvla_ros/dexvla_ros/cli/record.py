@@ -112,7 +112,7 @@ def record(
             graph,
             range(seed, seed + episodes),
             instruction or None,
-            timeout_s=duration or 30.0,
+            timeout_s=duration or None,
             output=output,
             video=False,
             record=checked_recorder(recorder),

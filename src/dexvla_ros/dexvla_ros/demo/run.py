@@ -21,6 +21,7 @@ from dexvla_ros.demo.video import EpisodeVideo
 from dexvla_ros.graph_client import GraphError
 from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
+from dexvla_sim.tasks import load_task
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class DemoPlan:
 
     Attributes:
         instruction: None = what each world asks for.
-        timeout_s: of an episode, in simulated time.
+        timeout_s: of an episode, in simulated time; None = the task's own limit.
         output: folder for videos and logs.
         record: record every episode; None = do not. operator, tags: what its metadata say.
         attach: the graph runs already, in this ROS domain.
@@ -38,7 +39,7 @@ class DemoPlan:
     graph: GraphOptions
     seeds: Sequence[int]
     instruction: str | None
-    timeout_s: float
+    timeout_s: float | None
     output: Path
     video: bool
     record: RecorderOptions | None = None
@@ -71,6 +72,7 @@ def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
 
 def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: list[EpisodeOutcome]) -> None:
     robot = load_robot(plan.graph.robot)
+    time_limit_s = plan.timeout_s or load_task(plan.graph.task).time_limit_s
     nodes = () if plan.attach else simulated_graph(plan.graph)
     if plan.record is not None:
         nodes = (*nodes, recorder_process(plan.record, use_sim_time=True))
@@ -96,7 +98,7 @@ def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: lis
                 video = EpisodeVideo(plan.output / f"seed_{seed:04d}.mp4", robot.cameras, told)
             recording.start(told)
             try:
-                outcome = session.run(seed, told, plan.timeout_s, video)
+                outcome = session.run(seed, told, time_limit_s, video)
             except GraphError as error:
                 holds = session.wait_until_at_rest()
                 console.print(

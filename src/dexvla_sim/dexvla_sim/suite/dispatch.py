@@ -29,7 +29,7 @@ class EpisodeWorker:
             self.close()
             self._rollout = build_rollout(self._jobs[index])
             self._index = index
-        return work, self._rollout.run(seed, self._jobs[index].timeout_s)
+        return work, self._rollout.run(seed, self._jobs[index].time_limit_s)
 
     def close(self) -> None:
         """Free what is kept."""

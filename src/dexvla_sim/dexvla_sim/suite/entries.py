@@ -12,7 +12,6 @@ from dexvla_sim.evaluation import EvaluationJob
 # Demonstrations begin at 100,000: see `dexvla demonstrate`.
 FIRST_UNSEEN_SEED = 1000
 _EPISODES = 100
-_TIMEOUT_S = 30.0
 _MOST_EPISODES = 90_000
 
 
@@ -23,7 +22,7 @@ class SuiteEntry:
     Attributes:
         label: what the table calls the policy.
         seed: of the first of `episodes` episodes.
-        timeout_s: simulated time allowed per episode.
+        timeout_s: simulated time allowed per episode; None = the task's own limit.
     """
 
     label: str
@@ -32,7 +31,7 @@ class SuiteEntry:
     task: str
     episodes: int = _EPISODES
     seed: int = FIRST_UNSEEN_SEED
-    timeout_s: float = _TIMEOUT_S
+    timeout_s: float | None = None
 
     @property
     def seeds(self) -> range:
@@ -41,6 +40,11 @@ class SuiteEntry:
     @property
     def job(self) -> EvaluationJob:
         return EvaluationJob(self.robot, self.task, self.policy, self.timeout_s)
+
+    @property
+    def time_limit_s(self) -> float:
+        """Simulated s allowed per episode."""
+        return self.job.time_limit_s
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def load_suite(path: Path) -> Suite:
     reader = parse_yaml(text, path)
     title = reader.text("title", default=path.stem)
     about = " ".join(reader.text("about", default="-").split())
-    defaults = _settings(reader, _EPISODES, FIRST_UNSEEN_SEED, _TIMEOUT_S)
+    defaults = _settings(reader, _EPISODES, FIRST_UNSEEN_SEED, None)
     entries = []
     for row in reader.mappings("entries"):
         policy = row.text("policy")
@@ -139,11 +143,13 @@ def suite_of(policies: Sequence[str], pairs: Sequence[str]) -> Suite:
     return Suite("Evaluation", _distinct(entries, "--policy and --on"))
 
 
-def _settings(reader: MappingReader, episodes: int, seed: int, timeout_s: float) -> tuple[int, int, float]:
+def _settings(
+    reader: MappingReader, episodes: int, seed: int, timeout_s: float | None
+) -> tuple[int, int, float | None]:
     return (
         reader.integer("episodes", 1, _MOST_EPISODES, default=episodes),
         reader.integer("seed", 0, 2**31 - 1 - _MOST_EPISODES, default=seed),
-        reader.number("timeout_s", 1.0, 3600.0, default=timeout_s),
+        reader.number("timeout_s", 1.0, 3600.0) if reader.has("timeout_s") else timeout_s,
     )
 
 

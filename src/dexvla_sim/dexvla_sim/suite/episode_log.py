@@ -54,7 +54,7 @@ def _fingerprint(entry: SuiteEntry) -> str:
     job = entry.job
     digest = hashlib.sha256()
     robot = load_robot(entry.robot)
-    for text in (robot.text, robot.urdf_xml(), entry.task, f"{job.timeout_s} {SUCCESS_HELD_S} {job.latency}"):
+    for text in (robot.text, robot.urdf_xml(), entry.task, f"{job.time_limit_s} {SUCCESS_HELD_S} {job.latency}"):
         digest.update(text.encode() + b"\0")
     if entry.policy == SCRIPTED:
         digest.update(SCRIPTED.encode())

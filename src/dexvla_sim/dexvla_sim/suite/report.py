@@ -22,7 +22,7 @@ class SuiteReport:
         self.rows = list(zip(suite.entries, reports))
         self.differences: list[tuple[SuiteEntry, SuiteEntry, PairedDifference]] = []
         for (first, one), (second, other) in combinations(self.rows, 2):
-            if (first.robot, first.task, first.timeout_s) != (second.robot, second.task, second.timeout_s):
+            if (first.robot, first.task, first.time_limit_s) != (second.robot, second.task, second.time_limit_s):
                 continue
             ones = {episode.seed: (episode.success, episode.score) for episode in one.episodes}
             others = {episode.seed: (episode.success, episode.score) for episode in other.episodes}
@@ -42,7 +42,7 @@ class SuiteReport:
                 {
                     "label": entry.label,
                     "first_seed": entry.seed,
-                    "timeout_s": entry.timeout_s,
+                    "timeout_s": entry.time_limit_s,
                     **report.to_json(),
                 }
                 for entry, report in self.rows
@@ -93,7 +93,7 @@ class SuiteReport:
                     f"{report.score_interval[0]:.2f} to {report.score_interval[1]:.2f}",
                     f"{report.mean('finished'):.0%}",
                     f"{report.mean('mean_squared_jerk'):.0f} ({low:.0f} to {high:.0f})",
-                    f"{report.mean('duration_s'):.1f} s of {entry.timeout_s:g} s",
+                    f"{report.mean('duration_s'):.1f} s of {entry.time_limit_s:g} s",
                 )
             )
         return _table(header, rows)

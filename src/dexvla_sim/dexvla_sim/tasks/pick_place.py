@@ -48,6 +48,7 @@ class PickPlace:
     name = "pick_place"
     object_names = (*(f"{colour} cube" for colour in COLOURS), "tray")
     milestones = ("grasped", "lifted", "over the tray", "placed")
+    time_limit_s = 30.0
 
     def __init__(self) -> None:
         self.instruction = ""

@@ -1,4 +1,7 @@
-"""Posture: an empty table; every joint is to go to where the episode's posture has it. For robots without another task."""
+"""Posture: an empty table; every joint is to go to where the episode's posture has it.
+
+For robots without another task.
+"""
 
 from typing import Any
 
@@ -28,6 +31,7 @@ class Posture:
     name = "posture"
     object_names: tuple[str, ...] = ()
     milestones = ("arrived",)
+    time_limit_s = 30.0
 
     def __init__(self) -> None:
         self.instruction = INSTRUCTION

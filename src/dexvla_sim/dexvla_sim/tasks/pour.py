@@ -70,6 +70,7 @@ class Pour:
     name = "pour"
     object_names = ("cup", "balls", "bowl")
     milestones = ("grasped", "lifted", "over the bowl", "poured")
+    time_limit_s = 30.0
 
     def __init__(self) -> None:
         self.instruction = PHRASINGS[0]

@@ -47,6 +47,7 @@ class SortBimanual:
     name = "sort_bimanual"
     object_names = (*(f"{colour} bar" for colour in COLOURS), *(f"{colour} box" for colour in COLOURS))
     milestones = ("picked", "lifted", "handed over", "placed")
+    time_limit_s = 40.0
 
     def __init__(self, picking_sides: tuple[str, ...] = ("left",)) -> None:
         self._picking_sides = picking_sides

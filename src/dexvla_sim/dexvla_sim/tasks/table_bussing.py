@@ -61,6 +61,7 @@ class TableBussing:
         self.instruction = ""
         ranks, stages = range(1, objects + 1), ("grasped", "placed")
         self.milestones = tuple(f"object {rank} {stage}" for rank in ranks for stage in stages)
+        self.time_limit_s = 5.0 + 20.0 * objects
         self.kinds: tuple[Kind, ...] = ()
         self._objects = objects
 

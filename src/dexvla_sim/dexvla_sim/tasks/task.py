@@ -16,12 +16,14 @@ class Task(Protocol):
         instruction: of the current episode.
         object_names: everything that may stand in its world, in a fixed order.
         milestones: names of what has to be reached on the way, in order; success implies all of them.
+        time_limit_s: what an episode may take where nobody says otherwise, in simulated s.
     """
 
     name: str
     instruction: str
     object_names: tuple[str, ...]
     milestones: tuple[str, ...]
+    time_limit_s: float
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the task's bodies to the world, before it is compiled."""
