@@ -33,6 +33,8 @@ _STOP_S = 0.5
 _REPLAN_S = 0.25
 # Slower than this counts as rest.
 _REST_RAD_S = 0.005
+# No robot moves so many times as fast as its limits allow: it was put elsewhere, as a reset simulation does.
+_BEYOND_LIMITS = 2.0
 # Refusals that say nothing about whether the source of chunks can be relied on.
 _HARMLESS = (Refusal.STOPPED, Refusal.OUT_OF_ORDER)
 # Latencies of so many chunks are remembered; the longest of them is expected next.
@@ -81,6 +83,9 @@ class ActionStreamer:
             j for c in robot.controllers if c.name in settings.compliant_controllers for j in c.joints
         }
         self._stiff = np.array([joint not in compliant for joint in self.joints])
+        # By these one can tell that the robot was put elsewhere; fingers may snap.
+        self._telling = self._stiff if self._stiff.any() else ~self._stiff
+        self._fastest_rad_s = np.array([_BEYOND_LIMITS * limit.velocity for limit in limits])
         self._status = StreamStatus(StreamState.IDLE, "nothing was started yet", 0.0)
         self._now_s: float | None = None
         self._state: RobotState | None = None
@@ -103,6 +108,7 @@ class ActionStreamer:
         self._refused_in_a_row = 0
         self._away_since_s: float | None = None
         self._away = ""
+        self._put_elsewhere = False  # since the last take-over
 
     # --- inputs ---------------------------------------------------------------------------------------------
 
@@ -150,7 +156,9 @@ class ActionStreamer:
             return
         if self._state is not None and state.stamp_s < self._state.stamp_s:
             return
-        self._state = RobotState(state.stamp_s, positions)
+        before, self._state = self._state, RobotState(state.stamp_s, positions)
+        if before is not None:
+            self._notice_a_jump(before)
         self._compare_with_command()
 
     def prefix(self, now_s: float, state: RobotState) -> np.ndarray | None:
@@ -312,6 +320,12 @@ class ActionStreamer:
                 f"{settings.tracking_tolerance_rad:g} rad"
             )
 
+    def _notice_a_jump(self, before: RobotState) -> None:
+        """Notice that no motion leads from the last state to this one."""
+        jump = np.abs(self._state.positions - before.positions)[self._measured_columns]
+        possible = self._fastest_rad_s * (self._state.stamp_s - before.stamp_s) + self.settings.start_tolerance_rad
+        self._put_elsewhere |= bool((jump > possible)[self._telling].any())
+
     def _distance(self) -> np.ndarray:
         """(A,) rad from the measured position to the nearest recent command; 0 for compliant joints."""
         recent = self._state.stamp_s - np.linspace(0.0, self.settings.tracking_lag_s, 6)
@@ -344,15 +358,17 @@ class ActionStreamer:
         if self._plan is not None:
             last = self._plan.rest_positions
             near = np.abs(measured - last) <= self.settings.start_tolerance_rad
-            position = np.where(near | ~self._stiff, last, measured)
+            # A grip is kept, but a robot that was put elsewhere has left behind what it held.
+            gripping = ~self._stiff & (not self._put_elsewhere)
+            position = np.where(near | gripping, last, measured)
             # A compliant joint away from its command holds something; but if the arm was moved by something
             # else, or there is none to tell, so may the joint be, and its controller needs time to go back.
             moved = not near[self._stiff].all() or not self._stiff.any()
-            offset += np.where(self._stiff, np.abs(position - last), moved * np.abs(position - measured))
+            offset += np.where(gripping, moved * np.abs(position - measured), np.abs(position - last))
         within = self._limiter.clip(position)
         outside = np.abs(within - position)
         joint = int(np.argmax(outside))
-        self._take_over_due = False
+        self._take_over_due = self._put_elsewhere = False
         if outside[joint] > self.settings.start_tolerance_rad:
             limits = self.robot.limits[self.joints[joint]]
             self._set_status(
