@@ -30,8 +30,8 @@ class InferenceLatency:
     The defaults are what the graph takes on two CPU cores with the shipped policy (docs/performance.md).
     """
 
-    reason_s: float = 0.14
-    act_s: float = 0.06
+    reason_s: float = 0.06
+    act_s: float = 0.09
     act_period_s: float = 0.2
 
 
