@@ -143,6 +143,8 @@ class ActionStreamer:
         there where the robot is near it or the joint is compliant, so that a grip is kept."""
         self._set_clock(now_s)
         self._forget()
+        # The next state is no jump from the last one, however far somebody else has moved the robot since.
+        self._state = None
         self._plan = MotionPlan.at_rest(positions, knot_at_or_before(now_s) - 1)
         self._rest_knot = self._plan.first
         self._set_status(StreamState.STOPPED, "somebody else commands the controllers")
