@@ -197,7 +197,10 @@ def test_noise_before_an_answer_does_no_harm(hand, rig):
     hand.mangle = lambda motor, packet: b"\x00\xff\xfd\x55" + packet
     hand.late_s = 0.0
     rig.until(lambda: rig.driver.status().values["answers lost"] == 0)
-    assert rig.driver.step().positions == pytest.approx(where(hand))
+    states = []
+    # A busy machine may be late with an answer.
+    rig.until(lambda: states.append(rig.driver.step()) or states[-1] is not None)
+    assert states[-1].positions == pytest.approx(where(hand))
 
 
 def test_answers_that_come_late_are_not_taken_for_those_to_the_next_question(hand, rig):
