@@ -9,7 +9,7 @@ from dexvla_sim.policies import SCRIPTED, check_scripted, load_any_policy
 from dexvla_sim.rollout import EpisodeResult, InferenceLatency, Rollout
 from dexvla_sim.significance import CONFIDENCE, mean_interval, success_interval
 from dexvla_sim.simulation import Simulation
-from dexvla_sim.tasks import load_task
+from dexvla_sim.tasks import load_task, time_limit_s
 
 # A policy that never says that it is done has succeeded when the outcome has stood for so long; one that does
 # say it has said so long before.
@@ -33,7 +33,7 @@ class EvaluationJob:
     @property
     def time_limit_s(self) -> float:
         """Simulated s allowed per episode."""
-        return load_task(self.task).time_limit_s if self.timeout_s is None else self.timeout_s
+        return time_limit_s(self.task, self.timeout_s)
 
     def check(self) -> None:
         """Look whether robot, task and policy are there and suit each other.

@@ -88,11 +88,11 @@ class ActionStreamer:
         self._fastest_rad_s = np.array([_BEYOND_LIMITS * limit.velocity for limit in limits])
         self._status = StreamStatus(StreamState.IDLE, "nothing was started yet", 0.0)
         self._now_s: float | None = None
-        self._state: RobotState | None = None
         self._forget()
 
     def _forget(self) -> None:
-        """Nothing is known of the motion any more."""
+        """Nothing is known of robot and motion any more; so the next state is no jump from the last one."""
+        self._state: RobotState | None = None
         self._plan: MotionPlan | None = None
         self._rest_knot = 0  # from which on the plan rests
         self._timeline = ActionTimeline()
@@ -143,8 +143,6 @@ class ActionStreamer:
         there where the robot is near it or the joint is compliant, so that a grip is kept."""
         self._set_clock(now_s)
         self._forget()
-        # The next state is no jump from the last one, however far somebody else has moved the robot since.
-        self._state = None
         self._plan = MotionPlan.at_rest(positions, knot_at_or_before(now_s) - 1)
         self._rest_knot = self._plan.first
         self._set_status(StreamState.STOPPED, "somebody else commands the controllers")
@@ -263,7 +261,6 @@ class ActionStreamer:
             self._now_s = now_s
             active = self._status.state is not StreamState.IDLE
             self._forget()
-            self._state = None
             if active:
                 self.counters.holds += 1
                 # Trajectories that the controllers have belong to another time: replace them by rest.

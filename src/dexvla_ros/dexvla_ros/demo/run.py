@@ -21,7 +21,7 @@ from dexvla_ros.demo.video import EpisodeVideo
 from dexvla_ros.graph_client import GraphError
 from dexvla_ros.own_domain import own_domain
 from dexvla_ros.supervisor import Supervisor
-from dexvla_sim.tasks import load_task
+from dexvla_sim.tasks import time_limit_s
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def run_demo(plan: DemoPlan, json_only: bool, verbose: bool) -> int:
 
 def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: list[EpisodeOutcome]) -> None:
     robot = load_robot(plan.graph.robot)
-    time_limit_s = plan.timeout_s or load_task(plan.graph.task).time_limit_s
+    limit_s = time_limit_s(plan.graph.task, plan.timeout_s)
     nodes = () if plan.attach else simulated_graph(plan.graph)
     if plan.record is not None:
         nodes = (*nodes, recorder_process(plan.record, use_sim_time=True))
@@ -98,7 +98,7 @@ def _run_episodes(plan: DemoPlan, console: Console, verbose: bool, outcomes: lis
                 video = EpisodeVideo(plan.output / f"seed_{seed:04d}.mp4", robot.cameras, told)
             recording.start(told)
             try:
-                outcome = session.run(seed, told, time_limit_s, video)
+                outcome = session.run(seed, told, limit_s, video)
             except GraphError as error:
                 holds = session.wait_until_at_rest()
                 console.print(

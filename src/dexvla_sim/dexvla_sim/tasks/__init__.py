@@ -30,6 +30,15 @@ def load_task(name: str) -> Task:
     return TASKS[name]()
 
 
+def time_limit_s(task: str, chosen_s: float | None) -> float:
+    """Simulated s that an episode of a task may take: what was chosen, or the task's own limit.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    return load_task(task).time_limit_s if chosen_s is None else chosen_s
+
+
 def default_task(robot: RobotDescription) -> str:
     """Name of the task for a robot where none is named.
 
@@ -72,4 +81,5 @@ __all__ = [
     "Task",
     "default_task",
     "load_task",
+    "time_limit_s",
 ]
