@@ -17,6 +17,19 @@ from dexvla_ros.drivers.driver import Driver
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+# A busy machine keeps a simulated device waiting for longer than a real one ever takes.
+PATIENCE = {
+    "leap": (
+        ("answer_timeout_s: 0.034", "answer_timeout_s: 0.25"),
+        ("command_timeout_s: 0.2", "command_timeout_s: 5.0"),
+    ),
+    "inspire": (
+        ("answer_timeout_s: 0.1", "answer_timeout_s: 0.3"),
+        ("command_timeout_s: 0.3", "command_timeout_s: 5.0"),
+    ),
+    "piper": (("feedback_timeout_s: 0.1", "feedback_timeout_s: 0.5"),),
+}
+
 # A robot's URDF takes a moment to expand.
 robot_named = cache(load_robot)
 
@@ -55,6 +68,17 @@ class Rig:
             sleep(0.005)
         raise AssertionError(f"not within {patience_s} s: {self.driver.status()}")
 
+    def fresh(self):
+        """Step until there is a state, and return it."""
+        states = []
+        self.until(lambda: states.append(self.driver.step()) or states[-1] is not None)
+        return states[-1]
+
+    @property
+    def lost(self):
+        """Answers that were lost or useless so far."""
+        return self.driver.status().values["answers lost"]
+
     @property
     def phase(self):
         return self.driver.phase.value
@@ -75,6 +99,7 @@ def make_rig(tmp_path):
         usual = (
             ("reconnect_first_s: 0.5", "reconnect_first_s: 0.01"),
             ("reconnect_max_s: 10.0", "reconnect_max_s: 0.02"),
+            *PATIENCE[kind],
         )
         for old, new in (*usual, *changes):
             assert old in text, old

@@ -47,6 +47,14 @@ def make(make_rig, channel):
     )
 
 
+def until_quiet(arm):
+    """Wait until the arm has taken all that was sent to it."""
+    taken = -1
+    while taken != len(arm.received):
+        taken = len(arm.received)
+        sleep(0.2)
+
+
 def turn(rig, command, seconds=0.3):
     for _ in range(int(seconds / 0.01)):
         rig.command(command)
@@ -91,12 +99,10 @@ def test_commands_by_name_arrive_at_their_motors(start_arm, make):
     rig = make()
     rig.until(lambda: rig.phase == "holding")
     goal = np.radians([1.0, 91.0, -61.0, 2.0, 29.0, -3.0]).tolist() + [0.0201]
-    for _ in range(60):
-        rig.driver.command(JOINTS[::-1], goal[::-1])
-        rig.driver.step()
-        sleep(0.01)
-    assert arm.joints_mdeg == [1000, 91_000, -61_000, 2000, 29_000, -3000]
-    assert arm.gripper_um == 40_200
+    there = ([1000, 91_000, -61_000, 2000, 29_000, -3000], 40_200)
+    rig.until(
+        lambda: rig.driver.command(JOINTS[::-1], goal[::-1]) or (arm.joints_mdeg, arm.gripper_um) == there
+    )
 
 
 def test_an_arm_without_a_gripper_gets_no_command_for_one(start_arm, make):
@@ -104,23 +110,27 @@ def test_an_arm_without_a_gripper_gets_no_command_for_one(start_arm, make):
     rig = make((", joint7]", "]"))
     state = rig.until(lambda: rig.phase == "holding")
     assert state.positions.shape == (6,)
-    turn(rig, state.positions, 0.1)
-    assert arm.commands(0x155) and not arm.commands(0x159)
+    rig.until(lambda: rig.command(state.positions) or arm.commands(0x155))
+    assert not arm.commands(0x159)
 
 
 def test_commands_out_of_the_limits_never_reach_the_arm(start_arm, make):
     arm = start_arm(joints_mdeg=[149_000, 90_000, -60_000, 0, 30_000, 0])
     rig = make()
     state = rig.until(lambda: rig.phase == "holding")
-    turn(rig, [9.0, *state.positions[1:]], 0.3)
-    assert arm.joints_mdeg[0] == pytest.approx(math.degrees(2.618) * 1000, abs=1)
+    limit = pytest.approx(math.degrees(2.618) * 1000, abs=1)
+    goal = [9.0, *state.positions[1:]]
+    rig.until(lambda: rig.command(goal) or arm.joints_mdeg[0] == limit)
+    turn(rig, goal, 0.1)
+    until_quiet(arm)
+    assert arm.joints_mdeg[0] == limit
 
 
 def test_an_arm_without_power_is_told_where_to_hold_and_then_switched_on(start_arm, make):
     arm = start_arm(enabled=False, control_mode=0)
     rig = make()
     rig.until(lambda: arm.commands(0x471))
-    sleep(0.06)
+    until_quiet(arm)
     before = [identifier for identifier, _ in arm.received]
     assert before.index(0x155) < before.index(0x471)
     assert struct.unpack(">ii", arm.commands(0x155)[0]) == (0, 90_000)
@@ -152,14 +162,14 @@ def test_when_a_kind_of_frame_stays_away_nothing_is_commanded_and_it_comes_back(
     rig = make(("misses_max: 5", "misses_max: 1000"))
     state = rig.until(lambda: rig.phase == "holding")
     arm.silent = {lost}
-    sleep(0.15 if lost in (0x2A6, 0x2A8) else 1.1)
-    assert rig.driver.step() is None
+    rig.until(lambda: rig.driver.step() is None)
+    until_quiet(arm)
     arm.received.clear()
     assert turn(rig, state.positions, 0.1) is None
+    until_quiet(arm)
     assert not arm.received
     arm.silent = set()
-    sleep(0.08)
-    assert turn(rig, state.positions, 0.08) is not None and arm.commands(0x155)
+    rig.until(lambda: rig.command(state.positions) or arm.commands(0x155))
 
 
 def test_unplugged_midway_and_plugged_in_again(start_arm, make):
@@ -168,8 +178,8 @@ def test_unplugged_midway_and_plugged_in_again(start_arm, make):
     state = rig.until(lambda: rig.phase == "holding")
     turn(rig, state.positions, 0.08)
     arm.silent = {identifier for identifier, _ in arm._report()}
-    turn(rig, state.positions, 0.25)
-    assert rig.phase == "disconnected" and "no feedback of the joints" in rig.log.problems[0]
+    rig.until(lambda: rig.command(state.positions) or rig.phase == "disconnected")
+    assert "no feedback of the joints" in rig.log.problems[0]
     assert len(rig.log.problems) == 1
     arm.silent = set()
     rig.until(lambda: rig.command(state.positions) or rig.phase == "following")
@@ -200,8 +210,8 @@ def test_short_frames_and_frames_of_others_are_not_taken_for_the_arms(start_arm,
     state = rig.until(lambda: rig.phase == "holding")
     assert np.degrees(state.positions[0]) == pytest.approx(0.0)
     arm.short = True
-    sleep(0.15)
-    rig.driver.step()
+    rig.until(lambda: rig.driver.step() is None)
+    rig.steps(3)
     assert rig.driver.step() is None
 
 
@@ -210,9 +220,12 @@ def test_positions_that_cannot_be_are_no_feedback(start_arm, make):
     rig = make()
     state = rig.until(lambda: rig.phase == "holding")
     arm.joints_mdeg = [2**31 - 1, 90_000, -60_000, 0, 30_000, 0]
-    sleep(0.06)
+    rig.until(lambda: rig.lost)
+    until_quiet(arm)
     arm.received.clear()
+    rig.until(lambda: rig.command(state.positions) or rig.log.problems)
     turn(rig, state.positions, 0.1)
+    until_quiet(arm)
     assert not arm.commands(0x155) and "joint1 is measured at" in rig.log.problems[0]
 
 
@@ -232,13 +245,17 @@ def test_what_the_arm_reports_stops_it_and_is_told_in_one_line(start_arm, make, 
     rig = make()
     state = rig.until(lambda: rig.phase == "holding")
     turn(rig, state.positions, 0.08)
+    # A command that comes after the trouble would set the control mode anew.
+    rig.until(lambda: rig.phase == "holding")
+    until_quiet(arm)
+    rig.log.problems.clear()
     for name, value in trouble.items():
         setattr(arm, name, value)
-    # Long enough for a report to come on a busy machine; a command before it would set the control mode anew.
-    sleep(0.3)
-    turn(rig, state.positions, 0.08)
+    rig.until(lambda: rig.phase == "fault")
+    until_quiet(arm)
     arm.received.clear()
     turn(rig, state.positions, 0.1)
+    until_quiet(arm)
     assert rig.phase == "fault" and words in rig.problem
     assert len(rig.log.problems) == 1 and not arm.received
 
