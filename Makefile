@@ -44,7 +44,7 @@ setup: $(STEPS) ## Make .venv with everything in it.
 demo: setup ## Set up, then see the robot do what a sentence says (dexvla demo).
 	@$(BIN)/dexvla demo $(ARGS)
 
-reproduce-%: setup ## Reproduce a table of the evaluation: reproduce-tabletop, -shipped, -stage1, -sub-steps or -size.
+reproduce-%: setup ## Reproduce a table of the evaluation: reproduce-tabletop, -shipped, -stage1, -sub-steps, -size or -baselines.
 	@$(BIN)/dexvla reproduce $(subst -,_,$*) $(ARGS)
 
 test: setup ## Set up, then run the tests (pytest).
