@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from dexvla_model.errors import UserError
-from dexvla_model.observation import Observation, RobotState
+from dexvla_model.observation import RobotState
 from dexvla_model.robot import load_robot
 from dexvla_sim.demonstrators.pour import HORIZON, POURING_TILT_RAD, PourDemonstrator
-from dexvla_sim.demonstrators.pour_scene import PourPhase, PourScene
+from dexvla_sim.demonstrators.pour_scene import PourPhase
 from dexvla_sim.disturbance import Disturbance, DisturbanceSettings
-from dexvla_sim.rollout import Rollout
-from dexvla_sim.scripted_policy import ScriptedPolicy
 from dexvla_sim.simulation import Simulation
 
 WORDS = ["reach", "close", "grasp", "lift", "carry", "pour", "turn", "done"]
@@ -50,17 +48,9 @@ def state_at(hand_around: float = 0.0, bent: float = 0.0, tilt_rad: float = 0.0,
     return RobotState(0.0, positions)
 
 
-def scene_with(**changes) -> PourScene:
-    values = dict(
-        cup=np.array([0.54, -0.12, 0.0]), up=np.array([0.0, 0.0, 1.0]), bowl=np.array([0.52, 0.20, 0.0]),
-        held=False, balls=6, success=False,
-    )  # fmt: skip
-    return PourScene(**(values | changes))
-
-
 @pytest.mark.parametrize("seed", range(2))
-def test_it_pours_and_says_every_sub_step_in_order(simulation, seed):
-    result = quick_rollout(simulation).run(seed, 20.0)
+def test_it_pours_and_says_every_sub_step_in_order(simulation, rollout, seed):
+    result = rollout.run(seed, 20.0)
     assert result.success and result.finished and result.refused_chunks == 0
     assert result.milestones == list(simulation.task.milestones) and result.score == 1.0
     words = [text.split()[0] for text in result.sub_steps]
@@ -68,7 +58,7 @@ def test_it_pours_and_says_every_sub_step_in_order(simulation, seed):
     assert result.duration_s < 15.0
 
 
-def test_texts_name_places_in_whole_centimetres(simulation):
+def test_texts_name_places_in_whole_centimetres(simulation, scene_with):
     scene = scene_with()
     texts = [demonstrator().text(phase, scene, "cup") for phase in PourPhase]
     assert "reach the cup at 54 -12" in texts and "pour into the bowl at 52 20" in texts
@@ -83,7 +73,7 @@ def test_the_scene_survives_its_vector(simulation):
     assert (back.held, back.balls, back.success) == (scene.held, scene.balls, scene.success)
 
 
-def test_sub_steps_follow_from_where_things_are():
+def test_sub_steps_follow_from_where_things_are(scene_with):
     phase, scene = demonstrator().phase, scene_with()
     assert phase(scene, state_at()) is PourPhase.REACH
     assert phase(scene, state_at(0.06, scene=scene)) is PourPhase.CLOSE_IN
@@ -94,9 +84,9 @@ def test_sub_steps_follow_from_where_things_are():
     assert phase(scene_with(held=True, balls=0, success=True), state_at(0.0, 1.0, scene=scene)) is PourPhase.DONE
 
 
-def test_a_cup_in_the_air_is_not_let_go_when_the_thumb_slips_for_a_moment():
+def test_a_cup_in_the_air_is_not_let_go_when_the_thumb_slips_for_a_moment(scene_with):
     hand = demonstrator()._hand
-    state = state_at(0.0, 1.0, scene=scene_with(cup=np.array([0.54, -0.12, 0.0])))
+    state = state_at(0.0, 1.0, scene=scene_with(cup=(0.54, -0.12)))
     positions = state.positions.copy()
     place, rotation = hand.kinematics.forward(positions[hand.arm])
     positions[hand.arm] = hand.kinematics.inverse(place + [0.0, 0.0, 0.10], rotation, positions[hand.arm])
@@ -107,7 +97,7 @@ def test_a_cup_in_the_air_is_not_let_go_when_the_thumb_slips_for_a_moment():
     assert chunk.positions[-1, hand.hand] == pytest.approx(hand.closed)
 
 
-def test_a_half_closed_hand_opens_before_it_goes_to_the_cup():
+def test_a_half_closed_hand_opens_before_it_goes_to_the_cup(scene_with):
     scene = scene_with()
     chunk = demonstrator().chunk(scene, state_at(0.09, 1.0, scene=scene))
     hand = demonstrator()._hand
@@ -117,7 +107,7 @@ def test_a_half_closed_hand_opens_before_it_goes_to_the_cup():
     assert spreads[near] < 0.5 < spreads[0]
 
 
-def test_a_hand_beside_the_cup_backs_off_before_it_comes_again():
+def test_a_hand_beside_the_cup_backs_off_before_it_comes_again(scene_with):
     """It does not sweep the cup away: the way forward opens only when the hand is in line with the cup."""
     scene = scene_with()
     aside = scene_with(cup=scene.cup + [0.0, 0.07, 0.0])
@@ -127,7 +117,7 @@ def test_a_hand_beside_the_cup_backs_off_before_it_comes_again():
     assert max(along) > along[0] + 0.03
 
 
-def test_a_fallen_cup_is_left_alone():
+def test_a_fallen_cup_is_left_alone(scene_with):
     scene = scene_with(up=np.array([1.0, 0.0, 0.0]))
     chunk = demonstrator().chunk(scene, state_at(0.05, scene=scene))
     arm = demonstrator()._hand.arm
@@ -135,7 +125,7 @@ def test_a_fallen_cup_is_left_alone():
     assert demonstrator().phase(scene, state_at(0.05, scene=scene)) is PourPhase.REACH
 
 
-def test_a_chunk_begins_with_the_committed_rows_and_keeps_the_joints_limits():
+def test_a_chunk_begins_with_the_committed_rows_and_keeps_the_joints_limits(scene_with):
     scene = scene_with()
     first = demonstrator().chunk(scene, state_at())
     prefix = first.positions[2:5]
@@ -149,7 +139,7 @@ def test_a_chunk_begins_with_the_committed_rows_and_keeps_the_joints_limits():
     assert chunk.positions[:10] == pytest.approx(first.positions[2:12], abs=0.02)
 
 
-def test_over_the_bowl_it_tilts_the_cup_and_its_lip_stays_before_the_middle():
+def test_over_the_bowl_it_tilts_the_cup_and_its_lip_stays_before_the_middle(scene_with):
     made, scene = demonstrator(), scene_with(held=True)
     hand = made._hand
     arm = robot().home_positions[hand.arm]
@@ -171,18 +161,9 @@ def test_a_robot_without_a_known_hand_is_refused():
         PourDemonstrator(load_robot("inspire"))
 
 
-def test_it_recovers_from_pushes(simulation):
+def test_it_recovers_from_pushes(rollout):
     settings = DisturbanceSettings(probability=1.0, arm_rad=0.03, grip_probability=0.0)
     disturbance = Disturbance(robot(), 1, settings)
-    rollout = quick_rollout(simulation)
     rollout.on_reset = lambda simulation: simulation.place_robot(disturbance.start_positions)
     rollout.change_chunk = disturbance
     assert rollout.run(1, 25.0).success
-
-
-def quick_rollout(simulation: Simulation) -> Rollout:
-    """Of the scripted policy, which does not look at pictures: none are rendered."""
-    simulation.observation = lambda: Observation(
-        simulation.time_s, {}, simulation.robot_state(), simulation.ground_truth()
-    )
-    return Rollout(simulation, ScriptedPolicy(robot()))

@@ -26,8 +26,8 @@ UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 
 
 @cache
-def world() -> Simulation:
-    return Simulation(load_robot("ur5e_inspire"), "pour")
+def world(robot: str = "ur5e_inspire") -> Simulation:
+    return Simulation(load_robot(robot), "pour")
 
 
 @pytest.fixture
@@ -163,8 +163,10 @@ def test_a_pushed_cup_slides_and_stays_upright(simulation):
     assert simulation.data.body("cup").xmat[8] > 0.99
 
 
-def test_the_cameras_see_what_it_is_about(simulation):
+@pytest.mark.parametrize("robot", ["ur5e_inspire", "fr3_leap"])
+def test_the_cameras_see_what_it_is_about(robot):
     """By the scene's camera all of it, by the hand's the cup."""
+    simulation = world(robot)
     for seed in range(3):
         simulation.reset(seed)
         cup, balls, bowl_seen = simulation.grounding("scene").astype(int).sum(axis=1)
