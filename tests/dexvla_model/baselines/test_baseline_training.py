@@ -155,3 +155,16 @@ def test_action_tokens_take_the_backbone_of_another_model(run, dataset, tmp_path
     old, new = source.state_dict()[table], taken.state_dict()[table]
     assert torch.equal(new[: len(old)], old)
     assert len(new) == len(old) + 64
+
+
+def test_action_tokens_behind_a_frozen_tower_read_tokens_made_beforehand(dataset, tmp_path):
+    frozen = ("train={vision: false, language_model: true, fusion: true}", "optimization.grounding_weight=0.0")
+    losses = []
+    for beforehand in ("true", "false"):
+        output = tmp_path / beforehand
+        made = trainer("action_tokens", dataset, output, *frozen, f"optimization.precompute_images={beforehand}")
+        if beforehand == "true":
+            made._plain_model.vlm.encode_images = None  # nobody asks the tower any more
+        made.run()
+        losses.append([json.loads(line)["loss"] for line in (output / "log.jsonl").read_text().splitlines()])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

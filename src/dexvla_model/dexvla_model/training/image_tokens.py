@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dexvla_model.baselines.action_tokens import ActionTokens
 from dexvla_model.data.datasets import DatasetChoice
 from dexvla_model.data.source import FrameSource
 from dexvla_model.dexvla import DexVLA
@@ -43,7 +44,7 @@ class ImageTokenTable:
 
 
 def table_of_frames(
-    model: DexVLA,
+    model: DexVLA | ActionTokens,
     embodiment: str,
     frames: FrameSource,
     key: str,
@@ -75,7 +76,7 @@ def table_of_frames(
 
 @torch.no_grad()
 def _write(
-    model: DexVLA,
+    model: DexVLA | ActionTokens,
     embodiment: str,
     frames: FrameSource,
     path: Path,
@@ -103,7 +104,11 @@ def _write(
 
 
 def key_of(
-    model: DexVLA, embodiment: str, datasets: Iterable[DatasetChoice], frames: int, dtype: torch.dtype
+    model: DexVLA | ActionTokens,
+    embodiment: str,
+    datasets: Iterable[DatasetChoice],
+    frames: int,
+    dtype: torch.dtype,
 ) -> str:
     """What tokens depend on: the tower's weights, cameras, the datasets' files, and the numbers' type."""
     digest = hashlib.sha256()
