@@ -195,7 +195,9 @@ def test_while_answers_are_lost_or_damaged_nothing_is_written_and_then_it_goes_o
 def test_noise_before_an_answer_does_no_harm(hand, rig):
     hand.mangle = lambda motor, packet: b"\x00\xff\xfd\x55" + packet
     hand.late_s = 0.0
+    before = rig.lost
     assert rig.fresh().positions == pytest.approx(where(hand))
+    assert rig.lost == before
 
 
 def test_answers_that_come_late_are_not_taken_for_those_to_the_next_question(hand, rig):
