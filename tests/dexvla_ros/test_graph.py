@@ -58,8 +58,8 @@ class Demo:
     def wait_for(self, condition, what: str) -> None:
         deadline_s = time.monotonic() + PATIENCE_S
         while not condition():
-            assert self.process.poll() is None, f"the demo ended before {what}: {self.stderr()}"
-            assert time.monotonic() < deadline_s, f"waited in vain until {what}: {self.stderr()}"
+            assert self.process.poll() is None, f"the demo ended before {what}: {self.said()}"
+            assert time.monotonic() < deadline_s, f"waited in vain until {what}: {self.said()}"
             self.processes()
             time.sleep(0.05)
 
@@ -72,6 +72,11 @@ class Demo:
         self.errors.flush()
         self.errors.seek(0)
         return self.errors.read()
+
+    def said(self) -> str:
+        """What it and every node printed, for the message of a test that fails."""
+        logs = [f"{path.name}:\n{path.read_text()[-2000:]}" for path in sorted(self.output.glob("logs/*.log"))]
+        return "\n".join([self.stderr(), *logs])
 
     def left_behind(self) -> list[int]:
         """Processes of the graph that still run a while later."""
@@ -109,7 +114,7 @@ def test_a_scripted_episode_succeeds_over_dds_and_leaves_nothing_running(start_d
     demo.wait_for(lambda: set(NODES) <= demo.processes().keys(), "every node runs")
     demo.wait_for(lambda: "policy_worker" in demo.processes(), "the policy workers run")
     lines = demo.finish()
-    assert demo.process.returncode == 0, demo.stderr()
+    assert demo.process.returncode == 0, demo.said()
     episode, summary = lines
     assert episode["success"] is True
     assert episode["outcome"] == "succeeded"

@@ -227,6 +227,13 @@ def test_a_node_goes_through_its_whole_life_again(operator, node):
     assert operator.result(handle).outcome == ExecuteTask.Result.CANCELED
 
 
+def test_a_transition_that_is_not_possible_is_refused_and_the_node_goes_on(operator):
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 99):
+        assert not operator.change_state("action_node", transition)
+    state = operator.client.call(GetState, "action_node/get_state", GetState.Request(), PATIENCE_S)
+    assert state.current_state.id == State.PRIMARY_STATE_ACTIVE
+
+
 def test_parameters_are_described_with_their_range(operator):
     request = DescribeParameters.Request(names=["chunk_hz", "threads"])
     response = operator.client.call(

@@ -5,19 +5,25 @@ from time import monotonic
 from typing import Any
 
 import rclpy
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
+from dexvla_ros.lifecycle_change import LifecycleChange
+
 _SLICE_S = 0.05
 
 
 class GraphError(Exception):
     """The graph does not do what it should: one sentence for the user."""
+
+
+class GraphTimeout(GraphError):
+    """What was waited for did not come about."""
 
 
 class NodeDied(GraphError):
@@ -69,31 +75,32 @@ class GraphClient:
         """Serve callbacks for a moment."""
         self._executor.spin_until_future_complete(Future(), _SLICE_S)
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    def wait_until(
+        self, condition: Callable[[], bool], timeout_s: float, what: str, wake: Future | None = None
+    ) -> None:
         """Turn the executor until the condition holds.
 
         Args:
             timeout_s: in real time: what is waited for may be a process that hangs, and with it the clock.
             what: for the message: "... did not happen within".
+            wake: when it is done, the condition is looked at without delay.
 
         Raises:
-            GraphError: it did not hold in time, or `check` found a reason to give up.
+            GraphTimeout: it did not hold in time.
+            GraphError: `check` found a reason to give up.
         """
         deadline_s = monotonic() + timeout_s
+        # First the executor takes on what was created: the answer to a client that it does not know could be lost.
+        self._executor.spin_until_future_complete(Future(), 0.0)
         while not condition():
             self._check()
             if monotonic() > deadline_s:
-                raise GraphError(f"Waited {timeout_s:g} s in vain: {what}.")
-            self.turn()
+                raise GraphTimeout(f"Waited {timeout_s:g} s in vain: {what}.")
+            self._executor.spin_until_future_complete(wake or Future(), _SLICE_S)
 
     def wait_for(self, future: Future, timeout_s: float, what: str) -> Any:
         """The future's result; times and errors as in `wait_until`."""
-        deadline_s = monotonic() + timeout_s
-        while not future.done():
-            self._check()
-            if monotonic() > deadline_s:
-                raise GraphError(f"Waited {timeout_s:g} s in vain: {what}.")
-            self._executor.spin_until_future_complete(future, _SLICE_S)
+        self.wait_until(future.done, timeout_s, what, future)
         return future.result()
 
     def call(self, kind: type, service: str, request: Any, timeout_s: float) -> Any:
@@ -110,23 +117,21 @@ class GraphClient:
 
         Raises:
             TransitionFailed: a node refused.
-            GraphError: one did not answer in time.
+            GraphTimeout: one did not answer in time.
         """
-        number = {"configure": Transition.TRANSITION_CONFIGURE, "activate": Transition.TRANSITION_ACTIVATE}[
-            transition
-        ]
-        clients = {name: self.node.create_client(ChangeState, f"{name}/change_state") for name in nodes}
-        futures = {}
-        for name, client in clients.items():
-            self.wait_until(client.service_is_ready, timeout_s, f"{name} is there")
-            request = ChangeState.Request(transition=Transition(id=number))
-            futures[name] = client.call_async(request)
-        for name, future in futures.items():
-            response = self.wait_for(future, timeout_s, f"{name} has finished to {transition}")
-            if not response.success:
-                state = self.call(GetState, f"{name}/get_state", GetState.Request(), timeout_s)
-                raise TransitionFailed(
-                    name, transition, state.current_state.id == State.PRIMARY_STATE_FINALIZED
-                )
-        for client in clients.values():
-            self.node.destroy_client(client)
+        changes = {name: LifecycleChange(self.node, name, transition) for name in nodes}
+        try:
+            answers = {}
+            for name, change in changes.items():
+                self.wait_until(change.is_possible, timeout_s, f"{name} is there")
+                answers[name] = change.ask()
+            for name, change in changes.items():
+                what = f"{name} has finished to {transition}"
+                self.wait_until(change.has_ended, timeout_s, what, answers[name])
+                if not change.succeeded():
+                    state = self.call(GetState, f"{name}/get_state", GetState.Request(), timeout_s)
+                    is_bug = state.current_state.id == State.PRIMARY_STATE_FINALIZED
+                    raise TransitionFailed(name, transition, is_bug)
+        finally:
+            for change in changes.values():
+                change.close()

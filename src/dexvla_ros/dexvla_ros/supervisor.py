@@ -9,7 +9,7 @@ from types import TracebackType
 from dexvla_model.errors import UserError
 from dexvla_ros.bringup import NodeProcess, graph_environment, parameter_file
 from dexvla_ros.foreign import Foreign, ForeignNode, command_line, installed, write_parameters
-from dexvla_ros.graph_client import GraphClient, NodeDied, TransitionFailed
+from dexvla_ros.graph_client import GraphClient, GraphTimeout, NodeDied, TransitionFailed
 from dexvla_ros.process_group import ProcessGroup
 from dexvla_ros.shared_memory import clear_dead_segments
 
@@ -86,7 +86,8 @@ class Supervisor:
                 log = self.processes.log(failure.node)
                 raise NodeDied(f"{failure.node} could not start: {reason} (see {log}).") from failure
             raise UserError(reason) from failure
-
+        except GraphTimeout as timeout:
+            raise GraphTimeout(f"{timeout} What the nodes say is in {self._log_folder}.") from timeout
         self._quiet = False
 
     def check(self) -> None:

@@ -11,6 +11,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, JointState
 
 from dexvla_ros.bringup import NodeProcess
+from dexvla_ros.graph_client import GraphTimeout
 from dexvla_ros.nodes.qos import SENSOR
 from dexvla_ros.recording.recorder_client import RecorderClient
 
@@ -62,7 +63,10 @@ class Robot:
                 self.publish(key, message)
 
     def wait_until(self, condition):
-        self.client.wait_until(condition, PATIENCE_S, "the test goes on")
+        try:
+            self.client.wait_until(condition, PATIENCE_S, "the test goes on")
+        except GraphTimeout as timeout:
+            raise AssertionError(f"the recorder says {self.recorder.status}") from timeout
 
     def wait_for_topic(self, name):
         """Wait until the recorder listens to a topic."""

@@ -67,9 +67,9 @@ class Human:
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.client.call(ChangeState, "teleop_node/change_state", request, PATIENCE_S).success
 
-    def reports(self, words):
-        """Whether the newest diagnostics of the node say so."""
-        return "teleop_node" in self.diagnostics and words in self.diagnostics["teleop_node"].message
+    def reports(self, words, node="teleop_node"):
+        """Whether the newest diagnostics of a node say so."""
+        return node in self.diagnostics and words in self.diagnostics[node].message
 
     def at_30_hz(self, act):
         """Do something again and again from now on; None = nothing any more."""
@@ -131,7 +131,7 @@ def test_keys_move_the_arm_a_policy_pauses_meanwhile_and_goes_on_when_it_is_hand
     human.press("enter")
     human.wait_until(lambda: human.is_in(TeleopState.READY))
     human.wait_until_at_rest()
-    human.wait_until(lambda: "paused" in human.diagnostics["action_node"].message)
+    human.wait_until(lambda: human.reports("paused", "action_node"))
     x_m = human.state.pose.position.x
     human.at_30_hz(lambda: human.press("s"))
     human.wait_until(lambda: human.state.pose.position.x < x_m - 0.03)
@@ -184,7 +184,7 @@ def test_a_leader_moves_the_arm_and_a_stop_holds_it(start, robot):
     assert human.client.call(Trigger, "teleop/stop", Trigger.Request(), PATIENCE_S).success
     human.wait_until(lambda: human.is_in(TeleopState.HOLDING))
     human.wait_until_at_rest()
-    human.wait_until(lambda: "holding: a stop was asked for" in human.diagnostics["teleop_node"].message)
+    human.wait_until(lambda: human.reports("holding: a stop was asked for"))
 
 
 def test_a_stopped_robot_is_taken_over_by_one_call_when_the_stop_is_over(start):

@@ -8,6 +8,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.client import Client
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
@@ -27,6 +28,7 @@ from dexvla_ros.messages.stamps import NANOSECONDS_PER_SECOND, stamp_to_message
 from dexvla_ros.nodes.diagnostics import ERROR, OK, diagnostic_array
 from dexvla_ros.nodes.parameters import ROBOT, ParameterSpec, declare_parameters
 from dexvla_ros.nodes.qos import DIAGNOSTICS
+from dexvla_ros.nodes.unannounced import serve_unannounced
 
 EXIT_USER_ERROR = 2
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -75,9 +77,12 @@ class StackNode(LifecycleNode):
         self._diagnostics = Outlet(
             self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS), self.context
         )
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = self._refusing_the_impossible(service.callback)
         # In real time: a simulation that stands still has to show, and an idle executor notices a shutdown.
         self.create_timer(
-            _DIAGNOSTICS_PERIOD_S, self._guard(self.publish_diagnostics), clock=self.steady_clock
+            _DIAGNOSTICS_PERIOD_S, self._guard(self._watch_over_itself), clock=self.steady_clock
         )
 
     # What subclasses write
@@ -228,6 +233,26 @@ class StackNode(LifecycleNode):
             self._transition(self.deactivate, undo=lambda: None)
             self.active = False
         self._transition(self._release, undo=lambda: None)
+
+    def _watch_over_itself(self) -> None:
+        self.publish_diagnostics()
+        serve_unannounced(self)
+
+    def _refusing_the_impossible(self, change_state: Callable) -> Callable:
+        """rclpy raises on a transition that the state does not have, which would end the node."""
+
+        def change(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+            state = self.lifecycle_label
+            try:
+                return change_state(request, response)
+            except rclpy_implementation.RCLError:
+                if self.context.ok():
+                    wanted = request.transition.label or request.transition.id
+                    self.get_logger().warning(f"there is no transition {wanted} from the state {state}")
+                response.success = False
+                return response
+
+        return change
 
     def _transition(self, action: Callable[[], None], undo: Callable[[], None]) -> TransitionCallbackReturn:
         try:
