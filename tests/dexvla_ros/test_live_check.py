@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -220,13 +221,17 @@ def test_a_second_publisher_and_a_listener_with_other_qos_are_found(graph, robot
         JointTrajectory, robot.controllers[0].topic, lambda message: None, latched
     )
     timer = node.create_timer(0.05, lambda: other.publish(joint_state_message(1.0, ["elbow_joint"], [90.0])))
-    found = [str(finding) for finding in _look_while_turning(graph, robot)]
+    wanted = ("which 2 nodes publish", "whose stamps go back", "listens with other QoS")
+    # On a busy machine discovery may take longer than one look.
+    deadline_s = monotonic() + PATIENCE_S
+    missed = wanted
+    while missed and monotonic() < deadline_s:
+        found = [str(finding) for finding in _look_while_turning(graph, robot)]
+        missed = [words for words in wanted if not any(words in line for line in found)]
     node.destroy_timer(timer)
     node.destroy_publisher(other)
     node.destroy_subscription(listener)
-    assert any("which 2 nodes publish" in line for line in found)
-    assert any("whose stamps go back" in line for line in found)
-    assert any("listens with other QoS" in line for line in found)
+    assert not missed, found
 
 
 def _look_while_turning(graph: GraphClient, robot):

@@ -89,24 +89,34 @@ class Rig:
 
 
 @pytest.fixture
-def make_rig(tmp_path):
-    """Function from a kind of device, a robot and text replacements in its driver file to a rig."""
-    rigs = []
+def driver_file(tmp_path):
+    """Function from a kind of device and text replacements to its driver file, patient and with these changes."""
 
-    def make(kind, robot, port, changes=(), clock=None):
+    def write(kind, changes=()):
         text = find_resource(f"config/drivers/{kind}.yaml").read_text()
-        # A test does not wait for a device that comes back.
-        usual = (
-            ("reconnect_first_s: 0.5", "reconnect_first_s: 0.01"),
-            ("reconnect_max_s: 10.0", "reconnect_max_s: 0.02"),
-            *PATIENCE[kind],
-        )
-        for old, new in (*usual, *changes):
+        for old, new in (*PATIENCE[kind], *changes):
             assert old in text, old
             text = text.replace(old, new)
         path = tmp_path / f"{kind}.yaml"
         path.write_text(text)
-        file = load_driver(kind, robot_named(robot), str(path), port)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def make_rig(driver_file):
+    """Function from a kind of device, a robot and text replacements in its driver file to a rig."""
+    rigs = []
+    # A test does not wait for a device that comes back.
+    at_once = (
+        ("reconnect_first_s: 0.5", "reconnect_first_s: 0.01"),
+        ("reconnect_max_s: 10.0", "reconnect_max_s: 0.02"),
+    )
+
+    def make(kind, robot, port, changes=(), clock=None):
+        path = driver_file(kind, (*at_once, *changes))
+        file = load_driver(kind, robot_named(robot), path, port)
         log = Log()
         clocks = {} if clock is None else {"clock": clock}
         driver = Driver(

@@ -8,7 +8,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
-from dexvla_model.resources import find_resource
 from dexvla_ros.bringup import driver_processes
 from dexvla_ros.graph_client import GraphClient
 from dexvla_ros.messages.joint_states import joint_state_message
@@ -67,15 +66,16 @@ class Plugin:
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Function: start the only driver of a robot on a port; its plugin, and the lines that it logged."""
+def start(tmp_path, driver_file):
+    """Function: start the only driver of a hand alone, as robot and driver are named, on a port; its plugin, and
+    the lines that it logged."""
     stack = []
 
-    def start(robot, system, port, config=None):
+    def start(robot, system, port, changes=()):
         lines = []
         (process,) = driver_processes(robot, {system: port})
-        if config is not None:
-            process = replace(process, parameters={**process.parameters, "config": str(config)})
+        config = driver_file(robot, changes)
+        process = replace(process, parameters={**process.parameters, "config": config})
         domain = own_domain()
         domain.__enter__()
         supervisor = Supervisor(
@@ -116,7 +116,7 @@ def test_a_hand_on_a_serial_bus_moves_holds_in_a_fault_and_is_cleared_by_the_ser
         plugin.wait_for("ok", "follows commands")
 
         plugin.command = None
-        plugin.wait_for("warn", "no command for more than 0.2 s")
+        plugin.wait_for("warn", "no command for more than 5 s")
         assert plugin.call(SetBool, "enable", SetBool.Request(data=False)).success
         plugin.wait_for("error", "call enable")
         assert not any(motor.table[64] for motor in hand.motors.values())
@@ -126,15 +126,11 @@ def test_a_hand_on_a_serial_bus_moves_holds_in_a_fault_and_is_cleared_by_the_ser
         hand.stop()
 
 
-def test_a_hand_on_ethernet_that_is_absent_at_the_start_and_unplugged_midway(start, tmp_path):
-    config = tmp_path / "inspire_on_tcp.yaml"
-    config.write_text(
-        find_resource("config/drivers/inspire.yaml").read_text().replace("transport: rtu", "transport: tcp")
-    )
+def test_a_hand_on_ethernet_that_is_absent_at_the_start_and_unplugged_midway(start):
     hand = SimulatedInspire()
     hand.stop()
     port = int(hand.address.rpartition(":")[2])
-    plugin, lines = start("inspire", "inspire_hand", hand.address, config)
+    plugin, lines = start("inspire", "inspire_hand", hand.address, [("transport: rtu", "transport: tcp")])
     plugin.wait_for("error", "cannot be opened")
     assert plugin.state is None
 
