@@ -55,7 +55,6 @@ def pupil(monkeypatch):
         executor.create_task(lambda: end.set_result(None))
         if thread.ident is not None:
             thread.join()
-        executor.remove_node(node)
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)

@@ -20,6 +20,16 @@ def test_two_graphs_on_a_host_get_different_domains(monkeypatch):
     assert "ROS_DOMAIN_ID" not in os.environ
 
 
+def test_a_process_has_no_domain_twice_while_there_are_others(monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    monkeypatch.setattr("dexvla_ros.own_domain._used", set())
+    had = []
+    for _ in range(20):
+        with own_domain() as domain:
+            had.append(domain)
+    assert len(set(had)) == len(had)
+
+
 def test_a_domain_that_the_user_has_set_stands(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
     with own_domain() as domain:

@@ -7,6 +7,7 @@ from typing import Any
 import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+from rclpy.action import ActionClient
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -62,8 +63,12 @@ class GraphClient:
         self._check = check
 
     def close(self) -> None:
-        """Leave the graph."""
-        self._executor.remove_node(self.node)
+        """Leave the graph: from here on nothing of this node is known to others."""
+        # The node would only seem to be gone while the executor or an action's client still holds a part of it.
+        for waitable in list(self.node.waitables):
+            if isinstance(waitable, ActionClient):
+                waitable.destroy()
+        self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 

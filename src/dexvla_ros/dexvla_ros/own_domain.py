@@ -12,6 +12,8 @@ _DOMAINS = 100
 _LAST_DOMAIN = 232
 _DOMAIN = "ROS_DOMAIN_ID"
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+# Domains that this process has had.
+_used: set[int] = set()
 
 
 @contextmanager
@@ -35,12 +37,15 @@ def own_domain() -> Iterator[int]:
     from domain_coordinator import domain_id
 
     first = randrange(_DOMAINS)
-    candidates = ((first + number) % _DOMAINS + 1 for number in range(_DOMAINS))
-    reserved = domain_id(lambda: next(candidates))
+    candidates = [(first + number) % _DOMAINS + 1 for number in range(_DOMAINS)]
+    # A graph of this process that has ended may be known for a while yet: its domain is the last choice.
+    candidates.sort(key=_used.__contains__)
+    reserved = domain_id(iter(candidates).__next__)
     mine = {_DOMAIN: str(reserved.__enter__())}
     if not os.environ.get(_RANGE):
         mine[_RANGE] = "LOCALHOST"
     os.environ.update(mine)
+    _used.add(int(mine[_DOMAIN]))
     try:
         yield int(mine[_DOMAIN])
     finally:
