@@ -54,10 +54,10 @@ class LifecycleChange:
             return True
         if monotonic() >= self._next_s:
             self._next_s = monotonic() + _LOOK_PERIOD_S
-            if self._seen is None:
-                self._seen = self._look.call_async(GetState.Request())
-            elif self._seen.done():
+            if self._seen is not None and self._seen.done():
                 self.ask()
+            else:
+                self._seen = self._look.call_async(GetState.Request())
         return False
 
     def succeeded(self) -> bool:
