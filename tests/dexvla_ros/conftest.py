@@ -35,6 +35,19 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+@pytest.fixture
+def witness():
+    """A node in a domain of its own, with an executor: talks to other nodes and looks at what becomes of them."""
+    # Here, for the tests that do without ROS.
+    from dexvla_ros.graph_client import GraphClient
+    from dexvla_ros.own_domain import own_domain
+
+    with own_domain():
+        client = GraphClient("witness", False)
+        yield client
+        client.close()
+
+
 @dataclass
 class FakePolicyProcess:
     """Stands for a policy worker: keeps the requests, and answers when the test says so."""

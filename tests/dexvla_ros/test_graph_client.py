@@ -8,22 +8,13 @@ from std_srvs.srv import Trigger
 from dexvla_msgs.action import ExecuteTask
 from dexvla_ros.graph_client import GraphClient, GraphTimeout
 from dexvla_ros.nodes.qos import LATCHED
-from dexvla_ros.own_domain import own_domain
 
 pytestmark = pytest.mark.ros
 
 PATIENCE_S = 60.0
 
 
-@pytest.fixture
-def stays():
-    with own_domain():
-        client = GraphClient("stays", False)
-        yield client
-        client.close()
-
-
-def test_what_a_closed_client_had_is_gone_although_it_is_still_held(stays):
+def test_what_a_closed_client_had_is_gone_although_it_is_still_held(witness):
     leaves = GraphClient("leaves", False)
     publisher = leaves.node.create_publisher(Bool, "topic", LATCHED)
     held = [
@@ -34,11 +25,11 @@ def test_what_a_closed_client_had_is_gone_although_it_is_still_held(stays):
         leaves.node.create_timer(0.01, lambda: publisher.publish(Bool())),
     ]
     leaves.turn()
-    here = stays.node
-    stays.wait_until(lambda: here.count_publishers("topic") == 1, PATIENCE_S, "the publisher is known")
+    here = witness.node
+    witness.wait_until(lambda: here.count_publishers("topic") == 1, PATIENCE_S, "the publisher is known")
     leaves.close()
-    stays.wait_until(lambda: here.get_node_names() == ["stays"], PATIENCE_S, "the node is gone")
-    stays.wait_until(
+    witness.wait_until(lambda: here.get_node_names() == ["witness"], PATIENCE_S, "the node is gone")
+    witness.wait_until(
         lambda: not here.count_publishers("topic") and not here.count_subscribers("topic"),
         PATIENCE_S,
         "its topics are gone",
@@ -46,6 +37,6 @@ def test_what_a_closed_client_had_is_gone_although_it_is_still_held(stays):
     assert len(held) == 5
 
 
-def test_waiting_in_vain_says_for_what(stays):
+def test_waiting_in_vain_says_for_what(witness):
     with pytest.raises(GraphTimeout, match="Waited 0.1 s in vain: the service nowhere is there"):
-        stays.call(Trigger, "nowhere", Trigger.Request(), 0.1)
+        witness.call(Trigger, "nowhere", Trigger.Request(), 0.1)

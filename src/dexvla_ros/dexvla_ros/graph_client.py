@@ -76,9 +76,9 @@ class GraphClient:
         """The node clock, in s."""
         return self.node.get_clock().now().nanoseconds / 1e9
 
-    def turn(self) -> None:
-        """Serve callbacks for a moment."""
-        self._executor.spin_until_future_complete(Future(), _SLICE_S)
+    def turn(self, wake: Future | None = None) -> None:
+        """Serve callbacks for a moment, or until `wake` is done."""
+        self._executor.spin_until_future_complete(wake or Future(), _SLICE_S)
 
     def wait_until(
         self, condition: Callable[[], bool], timeout_s: float, what: str, wake: Future | None = None
@@ -101,7 +101,7 @@ class GraphClient:
             self._check()
             if monotonic() > deadline_s:
                 raise GraphTimeout(f"Waited {timeout_s:g} s in vain: {what}.")
-            self._executor.spin_until_future_complete(wake or Future(), _SLICE_S)
+            self.turn(wake)
 
     def wait_for(self, future: Future, timeout_s: float, what: str) -> Any:
         """The future's result; times and errors as in `wait_until`."""
@@ -126,13 +126,12 @@ class GraphClient:
         """
         changes = {name: LifecycleChange(self.node, name, transition) for name in nodes}
         try:
-            answers = {}
             for name, change in changes.items():
                 self.wait_until(change.is_possible, timeout_s, f"{name} is there")
-                answers[name] = change.ask()
+                change.ask()
             for name, change in changes.items():
                 what = f"{name} has finished to {transition}"
-                self.wait_until(change.has_ended, timeout_s, what, answers[name])
+                self.wait_until(change.has_ended, timeout_s, what, change.answer)
                 if not change.succeeded():
                     state = self.call(GetState, f"{name}/get_state", GetState.Request(), timeout_s)
                     is_bug = state.current_state.id == State.PRIMARY_STATE_FINALIZED

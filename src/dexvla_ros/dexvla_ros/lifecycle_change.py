@@ -41,12 +41,16 @@ class LifecycleChange:
         """Whether the node can be asked."""
         return self._change.service_is_ready() and self._look.service_is_ready()
 
-    def ask(self) -> Future:
-        """Ask for the transition; the answer, if none is lost."""
+    @property
+    def answer(self) -> Future:
+        """The node's answer when it was asked last; it never comes if something was lost."""
+        return self._answers[-1]
+
+    def ask(self) -> None:
+        """Ask for the transition."""
         self._answers.append(self._change.call_async(self._request))
         self._seen = None
         self._next_s = monotonic() + _LOOK_PERIOD_S
-        return self._answers[-1]
 
     def has_ended(self) -> bool:
         """Whether the node has answered, or is in the state to which the transition leads."""

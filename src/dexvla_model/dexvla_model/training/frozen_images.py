@@ -8,13 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from dexvla_model.baselines.action_tokens import ActionTokens
-from dexvla_model.dexvla import DexVLA
 from dexvla_model.training.config import TrainingConfig
-from dexvla_model.training.image_tokens import FOLDER, ImageTokenTable, key_of, table_of_frames
+from dexvla_model.training.image_tokens import FOLDER, ImageTokenTable, WithTower, key_of, table_of_frames
 from dexvla_model.training.robots import TrainedRobot
-
-_WITH_TOWER = (DexVLA, ActionTokens)
 
 
 def image_tokens_of(
@@ -28,7 +24,7 @@ def image_tokens_of(
 
     One process makes them, and all read its file.
     """
-    if not isinstance(model, _WITH_TOWER) or config.train.get("vision") or config.augmentation is not None:
+    if not isinstance(model, WithTower) or config.train.get("vision") or config.augmentation is not None:
         return {}
     if not config.optimization.precompute_images:
         return {}

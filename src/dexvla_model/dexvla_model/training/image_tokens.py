@@ -15,6 +15,8 @@ from dexvla_model.data.source import FrameSource
 from dexvla_model.dexvla import DexVLA
 from dexvla_model.vlm.backbone import ImageTokens
 
+# Models that have a vision tower.
+WithTower = DexVLA | ActionTokens
 FOLDER = "image_tokens"
 # Frames that go through the tower at once.
 _AT_ONCE = 64
@@ -44,7 +46,7 @@ class ImageTokenTable:
 
 
 def table_of_frames(
-    model: DexVLA | ActionTokens,
+    model: WithTower,
     embodiment: str,
     frames: FrameSource,
     key: str,
@@ -76,7 +78,7 @@ def table_of_frames(
 
 @torch.no_grad()
 def _write(
-    model: DexVLA | ActionTokens,
+    model: WithTower,
     embodiment: str,
     frames: FrameSource,
     path: Path,
@@ -104,7 +106,7 @@ def _write(
 
 
 def key_of(
-    model: DexVLA | ActionTokens,
+    model: WithTower,
     embodiment: str,
     datasets: Iterable[DatasetChoice],
     frames: int,
